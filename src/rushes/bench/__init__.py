@@ -1,0 +1,1 @@
+"""Side-by-side runs, quality scores, reports, stand-ins."""

@@ -1,0 +1,153 @@
+"""Random tiny models and inputs for them, shared by the whole suite."""
+
+from typing import Any
+
+import torch
+
+from rushes._torchvision import ensure_torchvision
+
+ensure_torchvision()
+
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration  # noqa: E402
+
+PAD, BOS, EOS, VISION_START, VISION_END, IMAGE, VIDEO = range(7)
+FIRST_TEXT_TOKEN = 7  # every id from here on is an ordinary token
+PATCH, TEMPORAL_PATCH, MERGE = 4, 2, 2
+
+
+def tiny_qwen2_5_vl(
+    seed: int = 0,
+    hidden: int = 64,
+    *,
+    heads: int = 4,
+    kv_heads: int = 2,
+    intermediate: int = 128,
+    layers: int = 2,
+    vocab: int = 96,
+    vision_hidden: int = 32,
+    vision_heads: int = 2,
+    vision_intermediate: int = 48,
+    vision_layers: int = 2,
+    fullatt: tuple[int, ...] = (1,),
+    tied: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Qwen2_5_VLForConditionalGeneration:
+    """A random Qwen2.5-VL in eval mode whose greedy text varies, in a few milliseconds.
+
+    Args:
+        seed: of the weights; the global random state is left as it was.
+        hidden: text channels; the head size is hidden / heads (16 by default, 128 with hidden=256, heads=2).
+        heads, kv_heads, intermediate, layers, vocab: the text model's other sizes.
+        vision_hidden, vision_heads, vision_intermediate, vision_layers: the vision tower's (head size a multiple of 4).
+        fullatt: indexes of the vision blocks with full attention.
+        tied: share the embedding with the output projection.
+        dtype: of the weights; the rotary buffers stay in fp32, as from_pretrained leaves them.
+
+    Returns:
+        The model. Ids 0 to 6 are PAD, BOS, EOS, VISION_START, VISION_END, IMAGE and VIDEO; the rest is text.
+        Greedy text holds none of the seven; to see a stop, name a text token in generation_config.eos_token_id.
+    """
+    half = hidden // heads // 2
+    temporal = half // 4
+    height = (half - temporal) // 2
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": vocab,
+            "hidden_size": hidden,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "intermediate_size": intermediate,
+            "num_hidden_layers": layers,
+            "max_position_embeddings": 4096,
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "mrope_section": [temporal, height, half - temporal - height],
+            },
+            "bos_token_id": BOS,
+            "eos_token_id": EOS,
+            "pad_token_id": PAD,
+        },
+        vision_config={
+            "depth": vision_layers,
+            "hidden_size": vision_hidden,
+            "num_heads": vision_heads,
+            "intermediate_size": vision_intermediate,
+            "out_hidden_size": hidden,
+            "patch_size": PATCH,
+            "temporal_patch_size": TEMPORAL_PATCH,
+            "spatial_merge_size": MERGE,
+            "window_size": 2 * MERGE * PATCH,  # 2 x 2 merged tokens
+            "fullatt_block_indexes": list(fullatt),
+            "tokens_per_second": 2,
+        },
+        image_token_id=IMAGE,
+        video_token_id=VIDEO,
+        vision_start_token_id=VISION_START,
+        vision_end_token_id=VISION_END,
+        tie_word_embeddings=tied,
+    )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=torch.float32)
+        for name, parameter in model.named_parameters():
+            if "norm" in name or "ln_q" in name:
+                parameter.normal_(mean=1.0, std=0.2)  # not all ones: a forgotten norm weight must show
+            elif "embed_tokens" in name:
+                parameter.normal_(std=0.5)
+            else:
+                # Layers that outweigh the embedding they add to: greedy text depends on more than its last token.
+                parameter.normal_(std=1.5 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.2)
+        # Their logits are near 0, so no special token wins: text neither stops early nor holds a stray VIDEO.
+        model.lm_head.weight[:FIRST_TEXT_TOKEN] *= 0.01
+        rotary = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        model.to(dtype)
+    for name, buffer in rotary.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, buffer)
+    model.generation_config.pad_token_id = PAD
+    return model.eval().requires_grad_(False)
+
+
+def tiny_video_inputs(
+    model: Qwen2_5_VLForConditionalGeneration,
+    *,
+    seed: int = 0,
+    grid: tuple[int, int, int] = (3, 4, 6),
+    text_before: int = 5,
+    text_after: int = 7,
+    fps: float = 2.0,
+) -> dict[str, Any]:
+    """One prompt with one random video, as a processor would give it: `model(**inputs)`, `model.generate(**inputs)`.
+
+    Args:
+        model: a model of this module; gives the vocabulary and the token ids.
+        seed: of the pixels and the text tokens.
+        grid: the video in patches, (t, h, w); h and w must be even. It makes t * h * w / 4 video tokens.
+        text_before: text tokens before the video (without VISION_START).
+        text_after: text tokens after it (without VISION_END).
+        fps: sampled frames per second; one temporal patch holds 2 frames.
+
+    Returns:
+        input_ids, attention_mask and mm_token_type_ids (1, S) with S = text_before + video tokens + text_after + 2,
+        pixel_values_videos (t * h * w, channels of a patch), video_grid_thw (1, 3), second_per_grid_ts (1,) in seconds.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    config: Any = model.config
+    t, h, w = grid
+    video = torch.full((t * h * w // MERGE**2,), config.video_token_id)
+
+    def text(n: int) -> torch.Tensor:
+        return torch.randint(FIRST_TEXT_TOKEN, config.text_config.vocab_size, (n,), generator=generator)
+
+    start, end = torch.tensor([config.vision_start_token_id]), torch.tensor([config.vision_end_token_id])
+    input_ids = torch.cat([text(text_before), start, video, end, text(text_after)])[None]
+    return {
+        "input_ids": input_ids,
+        "attention_mask": torch.ones_like(input_ids),
+        "mm_token_type_ids": 2 * (input_ids == config.video_token_id).int(),
+        "pixel_values_videos": torch.randn(t * h * w, 3 * TEMPORAL_PATCH * PATCH**2, generator=generator),
+        "video_grid_thw": torch.tensor([[t, h, w]]),
+        "second_per_grid_ts": torch.tensor([TEMPORAL_PATCH / fps]),
+    }
