@@ -30,8 +30,8 @@ from rushes.demo.wording import MOTION_PHRASES, NUMBERS
 
 log = logging.getLogger("rushes.demo.train")
 
-VISION_SHARE = 0.15  # of all steps: only the vision tower learns, with the dense heads
-SHORT_SHARE = 0.3  # up to here clips have at most three scenes
+VISION_SHARE = 0.3  # of all steps: only the vision tower learns, with the dense heads
+SHORT_SHARE = 0.45  # up to here clips have at most three scenes
 FACT_WEIGHT = 4.0
 
 

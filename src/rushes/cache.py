@@ -1,0 +1,110 @@
+"""A KV cache that is allocated once, written in place, and rolled back by a counter."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rushes.errors import RushesError
+
+
+class KVCache:
+    """Keys and values of one request for one model.
+
+    It speaks the part of transformers' cache interface that attention layers call (`update`, `get_seq_length`).
+    Slots are cache indices; rope positions are kept elsewhere and are never derived from slots.
+
+    Args:
+        layers, kv_heads, head_dim: Shape of the model's attention.
+        capacity: Slots to allocate: prompt, answer and one window.
+        dtype, device: Of the model.
+
+    Raises:
+        RushesError: The memory is not there; the message says how much is needed.
+    """
+
+    def __init__(
+        self, layers: int, kv_heads: int, head_dim: int, capacity: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.capacity = capacity
+        self.length = 0
+        shape = (2, layers, 1, kv_heads, capacity, head_dim)
+        self.bytes = 2 * layers * kv_heads * capacity * head_dim * dtype.itemsize
+        _check_memory(self.bytes, capacity, device)
+        try:
+            self._data = torch.empty(shape, dtype=dtype, device=device)
+        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+            raise _no_memory(self.bytes, capacity, device) from error
+        # Views made once: indexing six dimensions in every layer of every pass is time that the loop would pay.
+        self._layers = [(self._data[0, i], self._data[1, i]) for i in range(layers)]
+
+    def update(self, key: Tensor, value: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        """Write (1, kv_heads, n, D) behind the last committed slot and return views of all slots so far.
+
+        The counter moves only with `advance`, after every layer has written.
+        """
+        keys, values = self._layers[layer_idx]
+        end = self.length + key.shape[2]
+        if end > self.capacity:
+            raise RuntimeError(f"cache of {self.capacity} slots asked for {end}")
+        keys[:, :, self.length : end] = key
+        values[:, :, self.length : end] = value
+        return keys[:, :, :end], values[:, :, :end]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Committed slots."""
+        return self.length
+
+    def advance(self, count: int) -> None:
+        """Commit `count` slots that a forward has just written."""
+        self.length += count
+
+    def roll_back(self, length: int) -> None:
+        """Forget everything from slot `length` on. Costs nothing: the slots are overwritten later."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"cannot roll back from {self.length} to {length} slots")
+        self.length = length
+
+    def keep_path(self, start: int, slots: Sequence[int]) -> None:
+        """Keep the slots below `start` and then `slots` (ascending), moved together; forget the rest.
+
+        This is how the accepted path of a draft tree becomes contiguous.
+        """
+        moved = [(to, slot) for to, slot in enumerate(slots, start) if to != slot]
+        if moved:
+            to, first = moved[0]
+            source = torch.tensor([slot for _, slot in moved], device=self._data.device)
+            # Gathered into a new tensor first: source and destination may overlap.
+            self._data[..., to : to + len(moved), :] = self._data.index_select(4, source)
+        self.roll_back(start + len(slots))
+
+
+def _check_memory(needed: int, capacity: int, device: torch.device) -> None:
+    """Ask before allocating: Linux grants memory that it does not have and kills the process later."""
+    if device.type == "cpu":
+        free = _free_cpu_bytes()
+    elif device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        return
+    if free is not None and needed > free:
+        raise _no_memory(needed, capacity, device, free)
+
+
+def _free_cpu_bytes() -> int | None:
+    try:
+        with open("/proc/meminfo") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # no /proc on this system: the allocation itself will tell
+    return None
+
+
+def _no_memory(needed: int, capacity: int, device: torch.device, free: int | None = None) -> RushesError:
+    have = "" if free is None else f", {free / 2**30:.2f} GiB are free"
+    return RushesError(
+        f"no memory for the cache: {capacity} slots need {needed / 2**30:.2f} GiB on {device}{have}; "
+        "use fewer frames or a smaller --max-new-tokens"
+    )

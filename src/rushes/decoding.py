@@ -1,0 +1,221 @@
+"""The loop: from processor inputs to tokens, readable top to bottom."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rushes.drafting.state import DraftState
+from rushes.errors import RushesError
+from rushes.methods import Method
+from rushes.models.base import Features, Inputs, Prompt, VideoLM, single_request
+from rushes.pruning.base import budget_of
+from rushes.sampling import RepetitionPenalty, Sampling
+from rushes.scheduling.base import Request
+from rushes.signals import Signal, Signals, TextAttention
+from rushes.stats import Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one request is decoded.
+
+    Args:
+        keep: Share of the video tokens that the draft sees, 0..1.
+        max_new_tokens: Length limit of the answer, 1 or more.
+        sampling: Greedy by default.
+        eos: Token ids that end the answer.
+        repack_positions: Number the draft's remaining columns anew instead of keeping their own positions.
+    """
+
+    keep: float = 0.1
+    max_new_tokens: int = 256
+    sampling: Sampling = field(default_factory=Sampling)
+    eos: tuple[int, ...] = ()
+    repack_positions: bool = False
+
+    def __post_init__(self) -> None:
+        budget_of(self.keep, 0)
+        if self.max_new_tokens < 1:
+            raise RushesError(f"max_new_tokens must be 1 or more, got {self.max_new_tokens}")
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has happened so far; yielded again and again while it grows.
+
+    Attributes:
+        tokens: The tokens that this step emitted.
+        kept: (K,) ascending indices of the video tokens that the draft sees; empty for plain decoding.
+        finish_reason: "stop" or "length" once the answer is complete.
+    """
+
+    tokens: list[int]
+    video_tokens: int
+    kept: Tensor
+    finish_reason: str | None = None
+
+
+@torch.inference_mode()
+def decode(
+    target: VideoLM,
+    draft: VideoLM | None,
+    inputs: Inputs,
+    method: Method,
+    options: Options,
+    stats: Stats,
+    *,
+    share_features: bool = False,
+) -> Iterator[Progress]:
+    """Decode one request.
+
+    Args:
+        target, draft: The pair; a method without a drafter needs no draft.
+        inputs: What the processor returned, batch of one.
+        method, options: What to do.
+        stats: Filled in.
+        share_features: The towers hold the same weights: encode the video once for both.
+
+    Yields:
+        A `Progress` for the first token, one for the pruning, and one for each round.
+
+    Raises:
+        RushesError: Prompt over the context length, no memory for a cache, malformed inputs.
+    """
+    arrived = time.perf_counter()
+    sampling = options.sampling
+    drafter = method.drafter if draft is not None else None
+
+    with stats.phase("vision", target.device):
+        features = target.encode(inputs)
+    prompt = target.prompt(inputs, features)
+    _check_context(prompt, options, target, "target")
+    window = 0 if drafter is None else drafter.max_nodes
+    video_tokens = len(prompt.video_columns)
+
+    # 1. The target reads everything: whatever it will emit is decided by the full video.
+    with stats.phase("target_prefill", target.device):
+        cache = target.new_cache(len(prompt) + options.max_new_tokens + window)
+        stats.cache_bytes["target"] = cache.bytes
+        recorder = _recorder(method, prompt) if drafter is not None else None
+        hidden = target.forward(prompt.embeds, prompt.positions, cache, recorder=recorder)
+        penalty = RepetitionPenalty(
+            sampling.repetition_penalty, single_request(inputs).to(target.device), target.vocabulary
+        )
+        generator = sampling.generator(target.device)
+        logits = penalty(target.logits(hidden[-1:]), [[]])
+        first = _choose(logits, sampling, generator)
+        penalty.add([first])
+    stats.time_to_first_token_s = time.perf_counter() - arrived
+    progress = Progress([first], video_tokens, torch.arange(0))
+    remaining = options.max_new_tokens - 1
+    stats.emitted = 1
+    progress.finish_reason = _finished([first], remaining, options)
+    yield progress
+    if progress.finish_reason:
+        stats.time_s["total"] = time.perf_counter() - arrived
+        return
+
+    request = Request(
+        target=target,
+        cache=cache,
+        position_rows=prompt.positions.shape[0],
+        last_token=first,
+        position=prompt.next_position,
+        remaining=remaining,
+        sampling=sampling,
+        generator=generator,
+        penalty=penalty,
+        verifier=method.verifier,
+        stats=stats,
+    )
+    if drafter is not None and draft is not None and method.scorer is not None:
+        # 2. Its signals say which video tokens the draft gets to see.
+        with stats.phase("scoring", target.device):
+            scores = method.scorer.score(_signals(video_tokens, recorder))
+            kept = method.scorer.select(scores, budget_of(options.keep, video_tokens)).cpu()
+        # 3. The draft reads these, and all of the text.
+        with stats.phase("vision", draft.device):
+            seen = _moved(features, draft) if share_features else draft.encode(inputs) if len(kept) else None
+        with stats.phase("draft_prefill", draft.device):
+            pruned = _draft_prompt(draft, inputs, seen, kept, video_tokens, options)
+            _check_context(pruned, options, draft, "draft")
+            request.drafter = drafter
+            request.draft = DraftState(draft, pruned, len(pruned) + options.max_new_tokens + window, sampling, penalty)
+            request.draft.pending = [first]
+            stats.cache_bytes["draft"] = request.draft.cache.bytes
+        progress = Progress([], video_tokens, kept)
+        yield progress
+
+    # 4. Rounds: the draft writes ahead, the target reviews, both roll back to what was accepted.
+    rounds = method.schedule.rounds(request)
+    while progress.finish_reason is None:
+        with stats.phase("decoding", target.device):
+            tokens = next(rounds)
+        tokens = _cut(tokens, remaining, options)
+        remaining -= len(tokens)
+        stats.emitted += len(tokens)
+        progress = Progress(tokens, video_tokens, progress.kept, _finished(tokens, remaining, options))
+        if progress.finish_reason:
+            stats.time_s["total"] = time.perf_counter() - arrived
+        yield progress
+
+
+def _choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    if sampling.greedy:
+        return int(logits[-1].argmax())
+    return int(torch.multinomial(sampling.probabilities(logits)[-1], 1, generator=generator))
+
+
+def _cut(tokens: list[int], remaining: int, options: Options) -> list[int]:
+    """End exactly at end-of-sequence or at the length limit, even inside an accepted window."""
+    for i, token in enumerate(tokens[:remaining]):
+        if token in options.eos:
+            return tokens[: i + 1]
+    return tokens[:remaining]
+
+
+def _finished(tokens: list[int], remaining: int, options: Options) -> str | None:
+    if tokens and tokens[-1] in options.eos:
+        return "stop"
+    return "length" if remaining <= 0 else None
+
+
+def _recorder(method: Method, prompt: Prompt) -> TextAttention | None:
+    wanted = method.scorer is not None and Signal.TEXT_ATTENTION in method.scorer.needs
+    return TextAttention(prompt) if wanted and prompt.text_rows_after_video > 0 else None
+
+
+def _signals(video_tokens: int, recorder: TextAttention | None) -> Signals:
+    # Without a video there is nothing to score and nothing was recorded.
+    attention = recorder.mean if recorder is not None else torch.zeros(video_tokens)
+    return Signals(video_tokens, text_attention=attention)
+
+
+def _draft_prompt(
+    draft: VideoLM, inputs: Inputs, seen: Features | None, kept: Tensor, video_tokens: int, options: Options
+) -> Prompt:
+    if seen is None:  # blind: placeholders stand in for the features that are dropped anyway
+        rows = torch.zeros(video_tokens, draft.text_config.hidden_size, device=draft.device, dtype=draft.dtype)
+        image = draft.encode({k: v for k, v in inputs.items() if "video" not in k}).image
+        seen = Features(video=rows if video_tokens else None, image=image)
+    return draft.prompt(inputs, seen).prune(kept, repack=options.repack_positions)
+
+
+def _moved(features: Features, draft: VideoLM) -> Features:
+    def move(rows: Tensor | None) -> Tensor | None:
+        return None if rows is None else rows.to(draft.device, draft.dtype)
+
+    return Features(move(features.video), move(features.image))
+
+
+def _check_context(prompt: Prompt, options: Options, model: VideoLM, role: str) -> None:
+    wanted = len(prompt) + options.max_new_tokens
+    if wanted > model.context_length:
+        raise RushesError(
+            f"the prompt has {len(prompt)} tokens ({len(prompt.video_columns)} of them video) and "
+            f"{options.max_new_tokens} more were asked for; the {role} holds {model.context_length}: "
+            "use fewer frames, a shorter prompt or a smaller --max-new-tokens"
+        )

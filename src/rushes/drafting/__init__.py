@@ -1,0 +1,1 @@
+"""Drafters: how the small model writes a window of candidates."""

@@ -1,0 +1,1 @@
+"""One adapter for each model family, behind the protocol in `base.py`."""

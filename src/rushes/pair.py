@@ -1,0 +1,317 @@
+"""A target and its draft: loaded, compared, and ready to answer."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rushes.decoding import Options, Progress, decode
+from rushes.detokenizer import Detokenizer
+from rushes.errors import RushesError
+from rushes.loading import load_config, load_model, load_processor, load_tokenizer
+from rushes.methods import Method, method
+from rushes.models.base import Inputs, VideoLM
+from rushes.models.registry import adapt
+from rushes.prompting import build_inputs, sampling_for
+from rushes.result import Check, Event, Result
+from rushes.sampling import Sampling
+from rushes.stats import Stats
+from rushes.video import Video, read_video
+from rushes.vocabulary import common_vocabulary, first_difference
+
+DEFAULT_PROMPT = "Describe the video in detail."
+
+
+class Pair:
+    """Two models in memory that decode together.
+
+    Args:
+        target: A transformers video LLM of a supported family.
+        draft: A smaller one with the same tokens, or None for plain decoding only.
+        processor: The target's; needed for videos and text, not for `generate_inputs`.
+        vocabulary: Rows of the vocabulary that stand for a token. By default what the processor's tokenizer holds, or
+            the smaller of the two models' without a processor.
+
+    Raises:
+        RushesError: A family is not supported or cannot roll back.
+    """
+
+    def __init__(self, target: Any, draft: Any = None, processor: Any = None, *, vocabulary: int | None = None) -> None:
+        if vocabulary is None:
+            models = [m for m in (target, draft) if m is not None]
+            vocabulary = min(m.config.get_text_config().vocab_size for m in models)
+            if processor is not None:
+                vocabulary = min(vocabulary, max(processor.tokenizer.get_vocab().values()) + 1)
+        self.processor = processor
+        self.target = adapt(target, "target", vocabulary)
+        self.draft = None if draft is None else self.target if draft is target else adapt(draft, "draft", vocabulary)
+        self._share_features = self.draft is not None and same_tower(self.target, self.draft)
+
+    def generate(
+        self,
+        video: str | Path | Video | None,
+        prompt: str = DEFAULT_PROMPT,
+        *,
+        frames: int | None = None,
+        fps: float | None = None,
+        check: bool = False,
+        **how: Any,
+    ) -> Result:
+        """Answer a question about a video.
+
+        Args:
+            video: A file, frames already read, or None for a question without a video.
+            prompt: The question.
+            frames, fps: How many frames to take, or how many a second; by default what the checkpoint asks for.
+            check: Also decode plainly and compare.
+            **how: As `generate_inputs`.
+
+        Raises:
+            RushesError: Bad input, in one line.
+        """
+        *_, last = self.stream(video, prompt, frames=frames, fps=fps, check=check, **how)
+        assert last.result is not None
+        return last.result
+
+    def stream(
+        self,
+        video: str | Path | Video | None,
+        prompt: str = DEFAULT_PROMPT,
+        *,
+        frames: int | None = None,
+        fps: float | None = None,
+        check: bool = False,
+        **how: Any,
+    ) -> Iterator[Event]:
+        """As `generate`, event by event: text as it is accepted; the last event carries the result."""
+        if self.processor is None:
+            raise RushesError("this pair has no processor: pass one to Pair, or use generate_inputs")
+        stats = Stats()
+        with stats.phase("decode_video"):
+            if isinstance(video, str | Path):
+                video = read_video(video, sampling_for(self.processor, frames, fps))
+            inputs = build_inputs(self.processor, prompt, video)
+        events = self._events(inputs, stats, check=check, **how)
+        shown = 0 if video is None else len(video.frames)
+        notes = () if video is None else video.notes
+        for event in events:
+            if event.result is not None:
+                event = replace(event, result=replace(event.result, frames=shown, notes=notes))
+            yield event
+
+    def generate_inputs(
+        self,
+        inputs: Inputs,
+        *,
+        method: str = "specvlm",
+        keep: float = 0.1,
+        gamma: int | None = None,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        draft_positions: str = "original",
+        check: bool = False,
+    ) -> Result:
+        """Answer from what a processor returned.
+
+        Args:
+            inputs: A batch of one.
+            method: A name that `rushes methods` lists, or "scorer+drafter+verifier+schedule".
+            keep: Share of the video tokens that the draft sees.
+            gamma: Tokens in a chain or levels of a tree; None takes the method's default.
+            max_new_tokens: Length limit.
+            temperature, top_p, top_k: As in transformers; temperature 0 is greedy.
+            repetition_penalty: None takes the checkpoint's.
+            seed: For sampling.
+            draft_positions: "original" keeps each remaining token's own position, "repacked" numbers them anew.
+            check: Also decode plainly and compare.
+
+        Raises:
+            RushesError: Bad input, in one line.
+        """
+        events = self._events(
+            inputs,
+            Stats(),
+            method=method,
+            keep=keep,
+            gamma=gamma,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            draft_positions=draft_positions,
+            check=check,
+        )
+        *_, last = events
+        assert last.result is not None
+        return last.result
+
+    def _events(
+        self,
+        inputs: Inputs,
+        stats: Stats,
+        *,
+        method: str = "specvlm",
+        keep: float = 0.1,
+        gamma: int | None = None,
+        max_new_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        draft_positions: str = "original",
+        check: bool = False,
+    ) -> Iterator[Event]:
+        recipe = self._method(method, gamma)
+        if draft_positions not in ("original", "repacked"):
+            raise RushesError(f"draft_positions must be 'original' or 'repacked', got {draft_positions!r}")
+        if repetition_penalty is None:
+            repetition_penalty = getattr(self.target.model.generation_config, "repetition_penalty", None) or 1.0
+        if check and temperature > 0:
+            raise RushesError("check compares with plain greedy decoding; leave the temperature at 0")
+        options = Options(
+            keep=keep,
+            max_new_tokens=max_new_tokens,
+            sampling=Sampling(temperature, top_p, top_k, repetition_penalty, seed),
+            eos=self.eos,
+            repack_positions=draft_positions == "repacked",
+        )
+        detokenizer = None if self.processor is None else Detokenizer(self.processor.tokenizer)
+        tokens: list[int] = []
+        text = ""
+        before = stats.time_s["decode_video"]
+        last: Progress | None = None
+        for last in self._decode(inputs, recipe, options, stats):
+            tokens += last.tokens
+            fresh = detokenizer.add(last.tokens) if detokenizer is not None else ""
+            if last.finish_reason and detokenizer is not None:
+                fresh += detokenizer.finish()
+            text += fresh
+            yield Event(fresh, list(last.tokens))
+        assert last is not None and last.finish_reason is not None
+        stats.time_s["total"] += before
+        stats.time_to_first_token_s += before
+        yield Event(
+            result=Result(
+                text=text,
+                token_ids=tokens,
+                finish_reason=last.finish_reason,
+                method=recipe.name,
+                lossless=recipe.lossless,
+                frames=0,
+                video_tokens=last.video_tokens,
+                kept_indices=last.kept.tolist(),
+                metrics=stats.metrics(),
+                check=self.compare(inputs, tokens, options) if check else None,
+            )
+        )
+
+    def compare(self, inputs: Inputs, tokens: list[int], options: Options) -> Check:
+        """Hold an answer against plain greedy decoding of the same inputs."""
+        plain: list[int] = []
+        for progress in self._decode(inputs, method("ar"), options, Stats()):
+            plain += progress.tokens
+        if plain == tokens:
+            return Check(True)
+        same = min(len(plain), len(tokens))
+        at = next((i for i in range(same) if plain[i] != tokens[i]), same)
+        gap = self._logit_gap(inputs, plain[:at], plain[at], tokens[at]) if at < same else None
+        return Check(False, at, gap)
+
+    @torch.inference_mode()
+    def _logit_gap(self, inputs: Inputs, prefix: list[int], plain: int, other: int) -> float:
+        """Logit of `plain` minus that of `other` behind the prompt and `prefix`, from one pass over all of it."""
+        target = self.target
+        prompt = target.prompt(inputs, target.encode(inputs))
+        written = target.rows_at(prompt.next_position, list(range(len(prefix))), prompt.positions.shape[0])
+        embeds = torch.cat([prompt.embeds, target.embed(prefix)]) if prefix else prompt.embeds
+        positions = torch.cat([prompt.positions, written], dim=1)
+        hidden = target.forward(embeds, positions, target.new_cache(len(embeds)))
+        logits = target.logits(hidden[-1:])[0].float()
+        return float(logits[plain] - logits[other])
+
+    @property
+    def eos(self) -> tuple[int, ...]:
+        """Tokens that end an answer."""
+        ids = getattr(self.target.model.generation_config, "eos_token_id", None)
+        if ids is None:
+            ids = self.target.text_config.eos_token_id
+        return () if ids is None else (ids,) if isinstance(ids, int) else tuple(ids)
+
+    def _method(self, name: str, gamma: int | None) -> Method:
+        recipe = method(name, gamma)
+        if recipe.drafter is not None and self.draft is None:
+            raise RushesError(f"method {name!r} needs a draft; give one, or use method 'ar'")
+        return recipe
+
+    def _decode(self, inputs: Inputs, recipe: Method, options: Options, stats: Stats) -> Iterator[Progress]:
+        return decode(self.target, self.draft, inputs, recipe, options, stats, share_features=self._share_features)
+
+
+def same_tower(target: VideoLM, draft: VideoLM) -> bool:
+    """Do both models see with the same weights? Then one vision pass serves both."""
+    if target is draft:
+        return True
+    ours, theirs = target.vision_state(), draft.vision_state()
+    if ours.keys() != theirs.keys() or any(ours[n].shape != theirs[n].shape for n in ours):
+        return False
+    return all(torch.equal(ours[n], theirs[n].to(ours[n].device, ours[n].dtype)) for n in ours)
+
+
+def load(
+    target: str,
+    draft: str | None = None,
+    *,
+    device: str = "cpu",
+    draft_device: str | None = None,
+    dtype: str = "auto",
+) -> Pair:
+    """Load a pair from checkpoint folders or hub ids.
+
+    Configs and tokenizers are compared before any weight is read.
+
+    Args:
+        target, draft: Folders or hub ids; without a draft only plain decoding works.
+        device, draft_device: Where each lives; the draft goes beside the target by default.
+        dtype: "auto" (the checkpoint's), "float32", "bfloat16" or "float16".
+
+    Raises:
+        RushesError: Anything that keeps them from working together.
+    """
+    load_config(target)
+    processor = load_processor(target)
+    tokens = processor.tokenizer.get_vocab()
+    vocabulary = max(tokens.values()) + 1
+    if draft is not None:
+        load_config(draft)
+        vocabulary = common_vocabulary(tokens, load_tokenizer(draft).get_vocab())
+    models = [load_model(target, device, dtype)]
+    models += [] if draft is None else [load_model(draft, draft_device or device, dtype)]
+    return Pair(*models, processor=processor, vocabulary=vocabulary)
+
+
+def check(target: str, draft: str) -> list[str]:
+    """Would this pair work? Reads configs and tokenizers only, no weights.
+
+    Returns:
+        Reasons why it would not; empty when it would.
+    """
+    reasons = []
+    for name in (target, draft):
+        try:
+            load_config(name)
+        except RushesError as error:
+            reasons.append(str(error))
+    if not reasons:
+        difference = first_difference(load_tokenizer(target).get_vocab(), load_tokenizer(draft).get_vocab())
+        if difference is not None:
+            reasons.append(f"different tokens: {difference}")
+    return reasons

@@ -1,0 +1,63 @@
+"""From a video and a question to the processor's inputs."""
+
+from typing import Any
+
+from rushes._transformers import transformers
+from rushes.errors import RushesError
+from rushes.models.base import Inputs
+from rushes.video import DEFAULT_FPS, Sampling, Video
+
+
+def sampling_for(processor: Any, num_frames: int | None = None, fps: float | None = None) -> Sampling:
+    """Which frames to take: what the user says, within the limits that the checkpoint's processor states."""
+    video = processor.video_processor
+    if num_frames is None and fps is None:
+        fps = getattr(video, "fps", None) or DEFAULT_FPS
+    least, most = (getattr(video, name, None) for name in ("min_frames", "max_frames"))
+    limits = {} if not least or not most else {"min_frames": int(least), "max_frames": int(most)}
+    return Sampling(num_frames=num_frames, fps=fps, **limits)
+
+
+def build_inputs(processor: Any, prompt: str, video: Video | None) -> Inputs:
+    """Chat-format one question about one video and run the processor.
+
+    The frames are already sampled; the processor resizes them to its own limits.
+
+    Raises:
+        RushesError: Empty prompt, or frames that the processor cannot use.
+    """
+    if not prompt.strip():
+        raise RushesError("the prompt is empty; ask something, such as -p 'Describe the video.'")
+    content: list[dict[str, str]] = [{"type": "text", "text": prompt}]
+    if video is None:
+        text = _chat(processor, content)
+        return processor(text=[text], return_tensors="pt")
+    text = _chat(processor, [{"type": "video"}, *content])
+    metadata = transformers.video_utils.VideoMetadata(
+        total_num_frames=video.total_frames,
+        fps=video.source_fps,
+        duration=video.duration_s,
+        height=video.frames.shape[1],
+        width=video.frames.shape[2],
+        frames_indices=video.frame_indices.tolist(),
+    )
+    options: dict[str, Any] = {}
+    if getattr(processor.video_processor, "cap_pixels_per_frame", True) is None:
+        # The checkpoint does not say: cap a video's total pixels as the model's own preprocessing does.
+        options["cap_pixels_per_frame"] = True
+    try:
+        return processor(
+            text=[text],
+            videos=[video.frames],
+            video_metadata=[metadata],
+            do_sample_frames=False,
+            return_tensors="pt",
+            **options,
+        )
+    except ValueError as error:  # such as an aspect ratio that the processor refuses
+        raise RushesError(f"the processor cannot use this video: {error}") from error
+
+
+def _chat(processor: Any, content: list[dict[str, str]]) -> str:
+    messages = [{"role": "user", "content": content}]
+    return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))

@@ -1,0 +1,1 @@
+"""Scorers: which video tokens the draft gets to see."""

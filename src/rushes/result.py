@@ -1,0 +1,77 @@
+"""What a request gives back."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An answer held against plain decoding.
+
+    Attributes:
+        identical: Same tokens.
+        first_divergence: Index of the first differing token.
+        logit_gap: How much the target prefers plain decoding's token there: near 0 is a tie that rounding decides.
+    """
+
+    identical: bool
+    first_divergence: int | None = None
+    logit_gap: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An answer and how it came about; `to_json` is the contract of `generate --json`."""
+
+    text: str
+    token_ids: list[int]
+    finish_reason: str
+    method: str
+    lossless: bool
+    frames: int
+    video_tokens: int
+    kept_indices: list[int]
+    metrics: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    check: Check | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON-serialisable object."""
+        made: dict[str, Any] = {
+            "text": self.text,
+            "token_ids": self.token_ids,
+            "finish_reason": self.finish_reason,
+            "method": self.method,
+            "lossless": self.lossless,
+            "video": {
+                "frames": self.frames,
+                "tokens": self.video_tokens,
+                "kept_tokens": len(self.kept_indices),
+                "kept_indices": self.kept_indices,
+            },
+            "metrics": self.metrics,
+        }
+        if self.notes:
+            made["notes"] = list(self.notes)
+        if self.check is not None:
+            made["check"] = {
+                "identical": self.check.identical,
+                "first_divergence": self.check.first_divergence,
+                "logit_gap": self.check.logit_gap,
+            }
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of a streamed answer.
+
+    Attributes:
+        text: What can be shown now; empty for steps without text.
+        token_ids: Tokens emitted in this step.
+        result: The whole answer, in the last event only.
+    """
+
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    result: Result | None = None

@@ -1,0 +1,112 @@
+"""Counts and timings of one request, under the names that the field uses (`methods.md` section 0)."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+PHASES = ("decode_video", "vision", "target_prefill", "draft_prefill", "scoring", "decoding", "total")
+
+
+@dataclass(slots=True)
+class Stats:
+    """Filled in by the loop while it runs.
+
+    Attributes:
+        rounds: Accepted tokens of each verification round that had a window.
+        complete: How many of these accepted the window's full depth.
+        drafted: Candidate tokens in all windows.
+        emitted: Tokens of the answer.
+        target_passes: Forwards of the target after the prefill.
+        time_s: Seconds by phase.
+        draft_s, verify_s: Seconds of decoding inside draft and target models.
+    """
+
+    rounds: list[int] = field(default_factory=list)
+    complete: int = 0
+    drafted: int = 0
+    emitted: int = 0
+    target_passes: int = 0
+    window_depth: int = 0
+    time_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    draft_s: float = 0.0
+    verify_s: float = 0.0
+    time_to_first_token_s: float = 0.0
+    cache_bytes: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str, *devices: torch.device) -> Iterator[None]:
+        """Add the time of a block to a phase; waits for the devices, so that queued work is counted where it belongs."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            for device in devices:
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+            self.time_s[name] += time.perf_counter() - started
+
+    def count_round(self, drafted: int, accepted: int, depth: int) -> None:
+        """One verification pass; `drafted` 0 is a pass without a window."""
+        self.target_passes += 1
+        if drafted:
+            self.rounds.append(accepted)
+            self.drafted += drafted
+            self.complete += accepted == depth
+            self.window_depth = max(self.window_depth, depth)
+
+    @property
+    def accepted(self) -> int:
+        return sum(self.rounds)
+
+    @property
+    def accepted_per_round(self) -> float:
+        """tau: draft tokens accepted in a round, the bonus token not counted."""
+        return self.accepted / len(self.rounds) if self.rounds else 0.0
+
+    @property
+    def accepted_between_rejections(self) -> float:
+        """M: tokens accepted between two rejections; a run may span several windows."""
+        return self.accepted / max(1, len(self.rounds) - self.complete) if self.rounds else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed; the first token belongs to the prefill."""
+        decoding = self.time_s["decoding"]
+        return (self.emitted - 1) / decoding if decoding > 0 and self.emitted > 1 else 0.0
+
+    @property
+    def overhead_s(self) -> float:
+        """Decoding time outside both models: the loop's own cost."""
+        return max(0.0, self.time_s["decoding"] - self.draft_s - self.verify_s)
+
+    def metrics(self) -> dict[str, Any]:
+        """The `metrics` object of `generate --json`."""
+        histogram = Counter(self.rounds)
+        steps = len(self.rounds)
+        return {
+            "speculative_decoding": {
+                "mean_acceptance_length": 1 + self.accepted_per_round,
+                "draft_acceptance_rate": self.accepted / self.drafted if self.drafted else 0.0,
+                "acceptance_histogram": [histogram[i] for i in range(max(histogram, default=-1) + 1)],
+                "num_spec_steps": steps,
+                "num_accepted_draft_tokens": self.accepted,
+                "num_draft_tokens": self.drafted,
+                "num_spec_tokens": self.window_depth,
+            },
+            "accepted_per_round": self.accepted_per_round,
+            "accepted_between_rejections": self.accepted_between_rejections,
+            "tokens_per_target_pass": (self.emitted - 1) / self.target_passes if self.target_passes else 0.0,
+            "target_passes": self.target_passes,
+            "time_s": dict(self.time_s),
+            "draft_time_s": self.draft_s,
+            "verify_time_s": self.verify_s,
+            "overhead_time_s": self.overhead_s,
+            "tokens_per_second": self.tokens_per_second,
+            "time_to_first_token_s": self.time_to_first_token_s,
+            "cache_bytes": dict(self.cache_bytes),
+        }

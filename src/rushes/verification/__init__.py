@@ -1,0 +1,1 @@
+"""Verifiers: pure functions of a window and the target's logits."""
