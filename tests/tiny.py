@@ -1,5 +1,6 @@
 """Random tiny models and inputs for them, shared by the whole suite."""
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -8,11 +9,22 @@ from rushes._torchvision import ensure_torchvision
 
 ensure_torchvision()
 
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration  # noqa: E402
+from transformers import (  # noqa: E402
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+)
 
 PAD, BOS, EOS, VISION_START, VISION_END, IMAGE, VIDEO = range(7)
 FIRST_TEXT_TOKEN = 7  # every id from here on is an ordinary token
 PATCH, TEMPORAL_PATCH, MERGE = 4, 2, 2
+SPECIAL = {
+    "image_token_id": IMAGE,
+    "video_token_id": VIDEO,
+    "vision_start_token_id": VISION_START,
+    "vision_end_token_id": VISION_END,
+}
 
 
 def tiny_qwen2_5_vl(
@@ -47,28 +59,8 @@ def tiny_qwen2_5_vl(
         The model. Ids 0 to 6 are PAD, BOS, EOS, VISION_START, VISION_END, IMAGE and VIDEO; the rest is text.
         Greedy text holds none of the seven; to see a stop, name a text token in generation_config.eos_token_id.
     """
-    half = hidden // heads // 2
-    temporal = half // 4
-    height = (half - temporal) // 2
     config = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": vocab,
-            "hidden_size": hidden,
-            "num_attention_heads": heads,
-            "num_key_value_heads": kv_heads,
-            "intermediate_size": intermediate,
-            "num_hidden_layers": layers,
-            "max_position_embeddings": 4096,
-            "rms_norm_eps": 1e-6,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 10_000.0,
-                "mrope_section": [temporal, height, half - temporal - height],
-            },
-            "bos_token_id": BOS,
-            "eos_token_id": EOS,
-            "pad_token_id": PAD,
-        },
+        text_config=_text_config(vocab, hidden, heads, kv_heads, intermediate, layers),
         vision_config={
             "depth": vision_layers,
             "hidden_size": vision_hidden,
@@ -82,15 +74,86 @@ def tiny_qwen2_5_vl(
             "fullatt_block_indexes": list(fullatt),
             "tokens_per_second": 2,
         },
-        image_token_id=IMAGE,
-        video_token_id=VIDEO,
-        vision_start_token_id=VISION_START,
-        vision_end_token_id=VISION_END,
+        **SPECIAL,
         tie_word_embeddings=tied,
     )
+    return _randomized(Qwen2_5_VLForConditionalGeneration, config, seed, dtype)
+
+
+def tiny_qwen2_vl(
+    seed: int = 0,
+    hidden: int = 64,
+    *,
+    heads: int = 4,
+    kv_heads: int = 2,
+    intermediate: int = 128,
+    layers: int = 2,
+    vocab: int = 96,
+) -> Qwen2VLForConditionalGeneration:
+    """The same for Qwen2-VL, whose video positions know no seconds and whose vision blocks all attend fully."""
+    config = Qwen2VLConfig(
+        text_config=_text_config(vocab, hidden, heads, kv_heads, intermediate, layers),
+        vision_config={
+            "depth": 2,
+            "embed_dim": 32,
+            "hidden_size": hidden,
+            "mlp_ratio": 2,
+            "num_heads": 2,
+            "patch_size": PATCH,
+            "temporal_patch_size": TEMPORAL_PATCH,
+            "spatial_merge_size": MERGE,
+        },
+        **SPECIAL,
+        tie_word_embeddings=False,
+    )
+    return _randomized(Qwen2VLForConditionalGeneration, config, seed, torch.float32)
+
+
+def noisy(model: Any, scale: float, seed: int = 0) -> Any:
+    """A copy of a model whose text layers are off by `scale` of each weight's own spread: it agrees now and then."""
+    copy = deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in copy.model.language_model.layers.parameters():
+        if parameter.ndim > 1:
+            parameter += scale * parameter.std() * torch.randn(parameter.shape, generator=generator)
+    return copy
+
+
+def contrary(model: Any) -> Any:
+    """A copy of a model that likes best what the model likes least."""
+    copy = deepcopy(model)
+    copy.lm_head.weight.neg_()
+    return copy
+
+
+def _text_config(vocab: int, hidden: int, heads: int, kv_heads: int, intermediate: int, layers: int) -> dict[str, Any]:
+    half = hidden // heads // 2
+    temporal = half // 4
+    height = (half - temporal) // 2
+    return {
+        "vocab_size": vocab,
+        "hidden_size": hidden,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": intermediate,
+        "num_hidden_layers": layers,
+        "max_position_embeddings": 4096,
+        "rms_norm_eps": 1e-6,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "mrope_section": [temporal, height, half - temporal - height],
+        },
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+    }
+
+
+def _randomized(family: Any, config: Any, seed: int, dtype: torch.dtype) -> Any:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=torch.float32)
+        model = family._from_config(config, dtype=torch.float32)
         for name, parameter in model.named_parameters():
             if "norm" in name or "ln_q" in name:
                 parameter.normal_(mean=1.0, std=0.2)  # not all ones: a forgotten norm weight must show
@@ -110,11 +173,19 @@ def tiny_qwen2_5_vl(
     return model.eval().requires_grad_(False)
 
 
+def tiny_text_inputs(model: Any, length: int = 9, seed: int = 0) -> dict[str, Any]:
+    """A prompt of random text without a video."""
+    generator = torch.Generator().manual_seed(seed)
+    input_ids = torch.randint(FIRST_TEXT_TOKEN, model.config.text_config.vocab_size, (1, length), generator=generator)
+    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+
+
 def tiny_video_inputs(
-    model: Qwen2_5_VLForConditionalGeneration,
+    model: Any,
     *,
     seed: int = 0,
     grid: tuple[int, int, int] = (3, 4, 6),
+    image: tuple[int, int] | None = None,
     text_before: int = 5,
     text_after: int = 7,
     fps: float = 2.0,
@@ -125,29 +196,45 @@ def tiny_video_inputs(
         model: a model of this module; gives the vocabulary and the token ids.
         seed: of the pixels and the text tokens.
         grid: the video in patches, (t, h, w); h and w must be even. It makes t * h * w / 4 video tokens.
+        image: a picture behind the video in patches, (h, w), both even; h * w / 4 image tokens.
         text_before: text tokens before the video (without VISION_START).
         text_after: text tokens after it (without VISION_END).
         fps: sampled frames per second; one temporal patch holds 2 frames.
 
     Returns:
         input_ids, attention_mask and mm_token_type_ids (1, S) with S = text_before + video tokens + text_after + 2,
-        pixel_values_videos (t * h * w, channels of a patch), video_grid_thw (1, 3), second_per_grid_ts (1,) in seconds.
+        pixel_values_videos (t * h * w, channels of a patch), video_grid_thw (1, 3); second_per_grid_ts (1,) in seconds
+        where the family reads it. With an image: its tokens between two more, pixel_values and image_grid_thw.
     """
     generator = torch.Generator().manual_seed(seed)
     config: Any = model.config
     t, h, w = grid
-    video = torch.full((t * h * w // MERGE**2,), config.video_token_id)
+    channels = 3 * TEMPORAL_PATCH * PATCH**2
 
     def text(n: int) -> torch.Tensor:
         return torch.randint(FIRST_TEXT_TOKEN, config.text_config.vocab_size, (n,), generator=generator)
 
-    start, end = torch.tensor([config.vision_start_token_id]), torch.tensor([config.vision_end_token_id])
-    input_ids = torch.cat([text(text_before), start, video, end, text(text_after)])[None]
+    def seen(token: int, patches: int) -> list[torch.Tensor]:
+        start, end = torch.tensor([config.vision_start_token_id]), torch.tensor([config.vision_end_token_id])
+        return [start, torch.full((patches // MERGE**2,), token), end]
+
+    parts = [text(text_before), *seen(config.video_token_id, t * h * w)]
+    after = text(text_after)
+    inputs = {
+        "pixel_values_videos": torch.randn(t * h * w, channels, generator=generator),
+        "video_grid_thw": torch.tensor([[t, h, w]]),
+    }
+    if config.model_type == "qwen2_5_vl":
+        inputs["second_per_grid_ts"] = torch.tensor([TEMPORAL_PATCH / fps])
+    if image is not None:
+        parts += seen(config.image_token_id, image[0] * image[1])
+        inputs["pixel_values"] = torch.randn(image[0] * image[1], channels, generator=generator)
+        inputs["image_grid_thw"] = torch.tensor([[1, *image]])
+    input_ids = torch.cat([*parts, after])[None]
+    kinds = (input_ids == config.image_token_id).int() + 2 * (input_ids == config.video_token_id).int()
     return {
         "input_ids": input_ids,
         "attention_mask": torch.ones_like(input_ids),
-        "mm_token_type_ids": 2 * (input_ids == config.video_token_id).int(),
-        "pixel_values_videos": torch.randn(t * h * w, 3 * TEMPORAL_PATCH * PATCH**2, generator=generator),
-        "video_grid_thw": torch.tensor([[t, h, w]]),
-        "second_per_grid_ts": torch.tensor([TEMPORAL_PATCH / fps]),
+        "mm_token_type_ids": kinds,
+        **inputs,
     }

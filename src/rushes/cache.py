@@ -72,7 +72,7 @@ class KVCache:
         """
         moved = [(to, slot) for to, slot in enumerate(slots, start) if to != slot]
         if moved:
-            to, first = moved[0]
+            to = moved[0][0]
             source = torch.tensor([slot for _, slot in moved], device=self._data.device)
             # Gathered into a new tensor first: source and destination may overlap.
             self._data[..., to : to + len(moved), :] = self._data.index_select(4, source)

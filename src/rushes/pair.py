@@ -1,6 +1,7 @@
 """A target and its draft: loaded, compared, and ready to answer."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,9 @@ class Pair:
         **how: Any,
     ) -> Iterator[Event]:
         """As `generate`, event by event: text as it is accepted; the last event carries the result."""
-        if self.processor is None:
-            raise RushesError("this pair has no processor: pass one to Pair, or use generate_inputs")
         stats = Stats()
         with stats.phase("decode_video"):
-            if isinstance(video, str | Path):
-                video = read_video(video, sampling_for(self.processor, frames, fps))
-            inputs = build_inputs(self.processor, prompt, video)
+            inputs, video = self.inputs(video, prompt, frames=frames, fps=fps)
         events = self._events(inputs, stats, check=check, **how)
         shown = 0 if video is None else len(video.frames)
         notes = () if video is None else video.notes
@@ -100,6 +97,20 @@ class Pair:
             if event.result is not None:
                 event = replace(event, result=replace(event.result, frames=shown, notes=notes))
             yield event
+
+    def inputs(
+        self, video: str | Path | Video | None, prompt: str, *, frames: int | None = None, fps: float | None = None
+    ) -> tuple[Inputs, Video | None]:
+        """What the processor makes of a video and a question, and the frames that were read.
+
+        Raises:
+            RushesError: No processor, or a video or prompt that cannot be used.
+        """
+        if self.processor is None:
+            raise RushesError("this pair has no processor: pass one to Pair, or use generate_inputs")
+        if isinstance(video, str | Path):
+            video = read_video(video, sampling_for(self.processor, frames, fps))
+        return build_inputs(self.processor, prompt, video), video
 
     def generate_inputs(
         self,
@@ -196,7 +207,8 @@ class Pair:
                 fresh += detokenizer.finish()
             text += fresh
             yield Event(fresh, list(last.tokens))
-        assert last is not None and last.finish_reason is not None
+        assert last is not None
+        assert last.finish_reason is not None
         stats.time_s["total"] += before
         stats.time_to_first_token_s += before
         yield Event(
@@ -210,21 +222,22 @@ class Pair:
                 video_tokens=last.video_tokens,
                 kept_indices=last.kept.tolist(),
                 metrics=stats.metrics(),
-                check=self.compare(inputs, tokens, options) if check else None,
+                check=self.compare(inputs, self._plain(inputs, options), tokens) if check else None,
             )
         )
 
-    def compare(self, inputs: Inputs, tokens: list[int], options: Options) -> Check:
-        """Hold an answer against plain greedy decoding of the same inputs."""
-        plain: list[int] = []
-        for progress in self._decode(inputs, method("ar"), options, Stats()):
-            plain += progress.tokens
+    def compare(self, inputs: Inputs, plain: list[int], tokens: list[int]) -> Check:
+        """Hold an answer against plain greedy decoding's tokens for the same inputs."""
         if plain == tokens:
             return Check(True)
         same = min(len(plain), len(tokens))
         at = next((i for i in range(same) if plain[i] != tokens[i]), same)
         gap = self._logit_gap(inputs, plain[:at], plain[at], tokens[at]) if at < same else None
         return Check(False, at, gap)
+
+    def _plain(self, inputs: Inputs, options: Options) -> list[int]:
+        progress = self._decode(inputs, method("ar"), options, Stats())
+        return [token for step in progress for token in step.tokens]
 
     @torch.inference_mode()
     def _logit_gap(self, inputs: Inputs, prefix: list[int], plain: int, other: int) -> float:
@@ -237,6 +250,17 @@ class Pair:
         hidden = target.forward(embeds, positions, target.new_cache(len(embeds)))
         logits = target.logits(hidden[-1:])[0].float()
         return float(logits[plain] - logits[other])
+
+    @contextmanager
+    def stock_attention(self) -> Iterator[None]:
+        """Let the target run transformers' own sdpa inside the block, for comparisons with its `generate`."""
+        config = self.target.language_model.config
+        ours = config._attn_implementation
+        config._attn_implementation = "sdpa"
+        try:
+            yield
+        finally:
+            config._attn_implementation = ours
 
     @property
     def eos(self) -> tuple[int, ...]:
@@ -293,9 +317,9 @@ def load(
     if draft is not None:
         load_config(draft)
         vocabulary = common_vocabulary(tokens, load_tokenizer(draft).get_vocab())
-    models = [load_model(target, device, dtype)]
-    models += [] if draft is None else [load_model(draft, draft_device or device, dtype)]
-    return Pair(*models, processor=processor, vocabulary=vocabulary)
+    big = load_model(target, device, dtype)
+    small = None if draft is None else load_model(draft, draft_device or device, dtype)
+    return Pair(big, small, processor, vocabulary=vocabulary)
 
 
 def check(target: str, draft: str) -> list[str]:

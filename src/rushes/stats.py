@@ -40,7 +40,7 @@ class Stats:
 
     @contextmanager
     def phase(self, name: str, *devices: torch.device) -> Iterator[None]:
-        """Add the time of a block to a phase; waits for the devices, so that queued work is counted where it belongs."""
+        """Add the time of a block to a phase; waits for the devices, so that queued work counts where it belongs."""
         started = time.perf_counter()
         try:
             yield

@@ -86,7 +86,6 @@ def make_tokenizer(samples: int = 3000, vocabulary: int = 640) -> Any:
     raw.train_from_iterator(texts, trainer)
     return transformers.Qwen2Tokenizer(
         tokenizer_object=raw,
-        unk_token=None,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         extra_special_tokens=list(SPECIAL_TOKENS),

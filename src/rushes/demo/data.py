@@ -211,7 +211,7 @@ def _conversation(clip: Clip, rng: np.random.Generator) -> list[Sample]:
 
 def _disturb(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What a codec and a resize do to a frame, roughly: a little blur, noise and brightness."""
-    x = frames.astype(np.float32)
+    x: np.ndarray = frames.astype(np.float32)
     if rng.random() < 0.4:
         share = float(rng.uniform(0.2, 0.8))
         soft = (x + np.roll(x, 1, 1) + np.roll(x, -1, 1) + np.roll(x, 1, 2) + np.roll(x, -1, 2)) / 5

@@ -75,7 +75,8 @@ class Trainer:
         self.role, self.folder, self.steps, self.lr = role, folder, steps, lr
         self.tokenizer = make_tokenizer()
         size = TARGET if role == "target" else DRAFT
-        self.model = make_model(make_config(size, self.tokenizer), self.tokenizer, seed).to(torch.bfloat16)
+        self.model: Any = make_model(make_config(size, self.tokenizer), self.tokenizer, seed)
+        self.model.to(torch.bfloat16)
         self.heads = Heads(size.hidden).to(torch.bfloat16)
         self.middle = size.layers // 2 - 1
         self.teacher: Model | None = None

@@ -1,0 +1,252 @@
+"""The command line: thin, and every error one line on stderr."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rushes.errors import RushesError
+
+app = typer.Typer(
+    name="rushes",
+    help="Speculative decoding for video LLMs: the same answer, sooner.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:0, ...; a GPU if there is one.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+
+
+@app.command()
+def generate(
+    video: Annotated[str | None, typer.Argument(help="A video file.", metavar="VIDEO")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", help="The question; a description by default.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Checkpoint folder or hub id; the bundled pair by default.")
+    ] = None,
+    draft: Annotated[str | None, typer.Option(help="A smaller checkpoint with the same tokens.")] = None,
+    method: Annotated[str, typer.Option(help="See `rushes methods`.")] = "specvlm",
+    keep: Annotated[float, typer.Option(help="Share of the video tokens that the draft sees, 0 to 1.")] = 0.1,
+    gamma: Annotated[int | None, typer.Option(help="Tokens in a draft chain, levels of a draft tree.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Length limit of the answer.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling, with a temperature.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Sample among so many tokens; 0 among all.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Take so many frames.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Take so many frames a second.")] = None,
+    device: Device = None,
+    draft_device: Annotated[str | None, typer.Option(help="Of the draft; the target's by default.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")] = "auto",
+    check: Annotated[bool, typer.Option("--check", help="Also decode plainly and compare.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is complete.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Answer a question about a video."""
+    if video is None:
+        raise RushesError("no video given; `rushes demo --out demo-out` writes one to demo-out/demo.mp4")
+    if (target is None) != (draft is None) and method != "ar":
+        raise RushesError("give both --target and --draft, or neither for the bundled pair")
+    from rushes.methods import method as look_up
+    from rushes.pruning.base import budget_of
+
+    look_up(method, gamma)  # what can be refused is refused before anything is loaded
+    budget_of(keep, 0)
+    if not Path(video).exists():
+        raise RushesError(f"{video}: no such file")
+    from rushes.pair import DEFAULT_PROMPT
+    from rushes.progress import working
+
+    pair = _load(target, draft, device, draft_device, dtype)
+    events = pair.stream(
+        video,
+        DEFAULT_PROMPT if prompt is None else prompt,
+        frames=frames,
+        fps=fps,
+        check=check,
+        method=method,
+        keep=keep,
+        gamma=gamma,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        seed=seed,
+    )
+    with working("reading the video"):
+        event = next(events)
+    live = not as_json and not no_stream
+    while event.result is None:
+        if live and event.text:
+            typer.echo(event.text, nl=False)
+        event = next(events)
+    result = event.result
+    if as_json:
+        typer.echo(json.dumps(result.to_json()))
+        return
+    typer.echo("" if live else result.text)
+    _summary(result)
+
+
+def _load(target: str | None, draft: str | None, device: str | None, draft_device: str | None, dtype: str) -> Any:
+    from rushes.progress import quiet_libraries, working
+
+    with working("loading the models"):
+        quiet_libraries()
+        import torch
+
+        from rushes.demo import bundled
+        from rushes.pair import load
+
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if target is None:
+            target, draft = bundled.TARGET, bundled.DRAFT
+        return load(target, draft, device=device, draft_device=draft_device, dtype=dtype)
+
+
+def _summary(result: Any) -> None:
+    """What a person wants to know afterwards, on stderr: notes always, figures on a terminal."""
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
+    if result.check is not None:
+        typer.echo(f"check: {describe_check(result.check)}", err=True)
+    if sys.stderr.isatty():
+        metrics = result.metrics
+        typer.echo(
+            f"{result.method}: {metrics['tokens_per_second']:.1f} tokens/s, "
+            f"{metrics['accepted_per_round']:.2f} accepted per round, "
+            f"the draft saw {len(result.kept_indices)} of {result.video_tokens} video tokens, "
+            f"{'lossless' if result.lossless else 'not lossless'}",
+            err=True,
+        )
+
+
+def describe_check(check: Any) -> str:
+    """A comparison with plain decoding in words."""
+    if check.identical:
+        return "identical to plain decoding"
+    gap = "" if check.logit_gap is None else f", where the target prefers its own token by {check.logit_gap:.3g} logits"
+    return f"differs from plain decoding from token {check.first_divergence} on{gap}"
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the video, the pictures and results.json.")] = Path("demo-out"),
+    repeats: Annotated[int, typer.Option(help="Runs of each method.", min=1)] = 3,
+    debug: Debug = False,
+) -> None:
+    """The bundled pair on a generated video: the answer, a table of methods, pictures."""
+    from rushes.progress import quiet_libraries, working
+
+    with working("loading"):
+        quiet_libraries()
+        from rushes.demo.run import run_demo
+    run_demo(out, repeats=repeats, say=typer.echo)
+
+
+@app.command()
+def bench(
+    methods: Annotated[str, typer.Option(help="Separated by commas; `transformers` is its own generate.")] = (
+        "transformers,ar,sd,specvlm"
+    ),
+    samples: Annotated[int, typer.Option(help="Held-out demo videos.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Runs of each method on each video.", min=1)] = 3,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of each answer, at most.", min=2)] = 120,
+    keep: Annotated[float, typer.Option(help="Share of the video tokens that the draft sees, 0 to 1.")] = 0.1,
+    out: Annotated[Path, typer.Option(help="Folder for results.json.")] = Path("bench-out"),
+    debug: Debug = False,
+) -> None:
+    """Methods side by side on the stand-in pair: ratios from one run."""
+    from rushes.methods import method as look_up
+    from rushes.progress import quiet_libraries, working
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    for name in names:
+        if name != "transformers":
+            look_up(name)
+    with working("loading"):
+        quiet_libraries()
+        from rushes.demo.run import run_bench
+    run_bench(out, names, samples=samples, repeats=repeats, max_new_tokens=max_new_tokens, keep=keep, say=typer.echo)
+
+
+@app.command()
+def check(
+    target: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
+    draft: Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")],
+    debug: Debug = False,
+) -> None:
+    """Would this pair work? Reads configs and tokenizers only, no weights."""
+    from rushes.progress import quiet_libraries, working
+
+    with working("reading configs"):
+        quiet_libraries()
+        from rushes.pair import check as verdict
+
+        reasons = verdict(target, draft)
+    for reason in reasons:
+        typer.echo(f"no: {reason}")
+    if reasons:
+        raise typer.Exit(2)
+    typer.echo(f"yes: {draft} can draft for {target} (same family protocol, same tokens, both can roll back)")
+
+
+@app.command()
+def methods(debug: Debug = False) -> None:
+    """The table of methods and what each is made of."""
+    from rushes import methods as known
+
+    typer.echo(f"{'method':<10} {'lossless':<9} {'scorer+drafter+verifier+schedule':<34} what it is")
+    for name, (recipe, words) in known.METHODS.items():
+        lossless = "yes" if known.method(name).lossless else "no"
+        typer.echo(f"{name:<10} {lossless:<9} {recipe or '-':<34} {words}")
+    typer.echo("\nor spell one out from these parts:")
+    for kind, parts in (
+        ("scorer", known.SCORERS),
+        ("drafter", known.DRAFTERS),
+        ("verifier", known.VERIFIERS),
+        ("schedule", known.SCHEDULES),
+    ):
+        typer.echo(f"  {kind:<9} {', '.join(parts)}")
+
+
+def main() -> None:
+    """Entry point: exit code 0, 2 for bad use or bad input, 1 for a failure of our own."""
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except RushesError as error:
+        if debug:
+            raise
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our stdout went away, as `head` does
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # typer's usage errors
+            _fail(f"{error.format_message()}; see `rushes --help`", 2)
+        if type(error).__name__ == "Abort":
+            _fail("interrupted", 130)
+        if debug:
+            raise
+        _fail(f"internal error, {type(error).__name__}: {_one_line(error)} (run with --debug for the traceback)", 1)
+    sys.exit(code or 0)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"rushes: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

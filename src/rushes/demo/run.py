@@ -1,0 +1,181 @@
+"""What `rushes demo` and `rushes bench` do with the stand-in pair."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from rushes.atomic import make_folder, whole
+from rushes.bench.side_by_side import PLAIN, STOCK, Question, Row, Runs, run_methods, table
+from rushes.bench.standin import parameters
+from rushes.demo import bundled
+from rushes.demo.judge import Score
+from rushes.demo.scenes import Clip, render, sample_clip
+from rushes.demo.wording import describe
+from rushes.pair import DEFAULT_PROMPT, Pair
+from rushes.pictures import draw_kept
+from rushes.progress import working
+from rushes.video import write_video
+
+HELD_OUT_SEED = 20_000_000  # training draws from (seed, number) with small seeds; these clips are never among them
+FPS, HEIGHT, WIDTH = 8.0, 252, 336
+DEMO_SCENES, DEMO_SECONDS = 6, 2.0
+DEMO_METHODS = ("ar", "sd", "specvlm")
+
+Say = Callable[[str], None]
+
+
+def held_out_clip(number: int, scenes: int | None = None, seconds: float | None = None) -> Clip:
+    """Clip `number` of the held-out ones."""
+    rng = np.random.default_rng((HELD_OUT_SEED, number))
+    return sample_clip(rng, scenes, (1.0, 1.5, 2.0) if seconds is None else (seconds,))
+
+
+def write_clip(clip: Clip, path: Path) -> Path:
+    """Draw a clip at a size that people can watch, and write it as mp4."""
+    write_video(path, render(clip, FPS, HEIGHT, WIDTH)[0], FPS)
+    return path
+
+
+def question(clip: Clip, path: Path) -> Question:
+    """Ask for a description, judged against the clip's truth."""
+
+    def score(text: str) -> float:
+        counted = Score.empty()
+        counted.add(text, clip)
+        return counted.f1()
+
+    return Question(str(path), DEFAULT_PROMPT, score)
+
+
+def run_demo(out: Path, *, repeats: int, say: Say, new_tokens: int = 120) -> None:
+    """Write a video, answer a question about it with three methods, print one table, save pictures.
+
+    Raises:
+        RushesError: `out` cannot be written to.
+    """
+    out = make_folder(out)
+    clip = held_out_clip(0, DEMO_SCENES, DEMO_SECONDS)
+    video = write_clip(clip, out / "demo.mp4")
+    say(f"Video: {video} ({len(clip.scenes)} scenes, {clip.duration_s:.0f} s)")
+    with working("loading the stand-in pair"):
+        pair = bundled.standins()
+    say(_about(pair))
+    runs = _run(pair, [question(clip, video)], list(DEMO_METHODS), repeats, new_tokens, 0.1)
+    answer = runs.answers["specvlm"][0]
+    say(f"\nQuestion: {DEFAULT_PROMPT}\nAnswer: {answer.text}\n")
+    say(f"Truth: {describe(clip, np.random.default_rng(0)).answer}\n")
+    rows = table(runs)
+    _print(rows, say)
+    inputs, read = pair.inputs(str(video), DEFAULT_PROMPT)
+    assert read is not None
+    t, h, w = inputs["video_grid_thw"][0].tolist()
+    for name in ("sd", "specvlm"):
+        kept = runs.answers[name][0].kept_indices
+        picture = out / f"kept-{name}.png"
+        words = f"{name}: the draft sees {len(kept)} of {answer.video_tokens} video tokens (lit)"
+        seconds = read.timestamps_s.tolist()
+        draw_kept(read.frames, (t, h // 2, w // 2), kept, picture, title=words, seconds=seconds)
+        say(f"Picture: {picture}")
+    _save(out / "results.json", rows, pair, runs, repeats)
+    say(f"Figures: {out / 'results.json'}")
+
+
+def run_bench(
+    out: Path, methods: list[str], *, samples: int, repeats: int, max_new_tokens: int, keep: float, say: Say
+) -> None:
+    """Methods side by side on held-out demo videos of the demo's length.
+
+    Raises:
+        RushesError: `out` cannot be written to.
+    """
+    out = make_folder(out)
+    folder = make_folder(out / "videos")
+    with working("loading the stand-in pair"):
+        pair = bundled.standins()
+    say(_about(pair))
+    questions = []
+    for i in range(samples):
+        clip = held_out_clip(i, DEMO_SCENES, DEMO_SECONDS)
+        questions.append(question(clip, write_clip(clip, folder / f"{i:03d}.mp4")))
+    runs = _run(pair, questions, methods, repeats, max_new_tokens, keep)
+    rows = table(runs)
+    _print(rows, say)
+    _save(out / "results.json", rows, pair, runs, repeats)
+    say(f"Figures: {out / 'results.json'}")
+
+
+def _about(pair: Pair) -> str:
+    assert pair.draft is not None
+    big, small = (parameters(m.model) / 1e6 for m in (pair.target, pair.draft))
+    return (
+        f"Models: stand-ins. The bundled pair is tiny; here it is padded to {big:.0f}M (target) and {small:.0f}M\n"
+        "(draft) parameters in bf16, which changes what a step costs and not what the models say.\n"
+        "Speedups are ratios to plain decoding (ar) in this run."
+    )
+
+
+def _run(
+    pair: Pair, questions: list[Question], methods: list[str], repeats: int, max_new_tokens: int, keep: float
+) -> Runs:
+    names = [PLAIN, *(m for m in methods if m != PLAIN)]
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("answering", total=len(names) * len(questions) * repeats)
+        return run_methods(
+            pair,
+            questions,
+            methods,
+            keep=keep,
+            max_new_tokens=max_new_tokens,
+            repeats=repeats,
+            each=lambda name, _: bar.update(task, advance=1, description=name),
+        )
+
+
+def _print(rows: list[Row], say: Say) -> None:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("method", "tokens/s", "speedup", "end to end", "accepted/round", "kept tokens", "identical"):
+        shown.add_column(heading, justify="left" if heading == "method" else "right")
+    for row in rows:
+        # Plain decoding has no draft; transformers' generate is plain decoding too.
+        alone = row.method in (PLAIN, STOCK)
+        shown.add_row(
+            row.method,
+            f"{row.tokens_per_second:.1f}",
+            f"{row.speedup_decode:.2f}x",
+            f"{row.speedup_end_to_end:.2f}x",
+            "-" if alone else f"{row.accepted_per_round:.2f}",
+            "-" if alone else f"{row.kept_tokens} of {row.video_tokens}",
+            "yes" if row.identical else _differs(row),
+        )
+    console = Console(width=110)
+    with console.capture() as captured:
+        console.print(shown)
+    say(captured.get().rstrip())
+
+
+def _differs(row: Row) -> str:
+    first = row.divergences[0]
+    gap = "" if first["logit_gap"] is None else f", gap {first['logit_gap']:.2g}"
+    return f"no (token {first['first_divergence']}{gap})"
+
+
+def _save(path: Path, rows: list[Row], pair: Pair, runs: Runs, repeats: int) -> None:
+    assert pair.draft is not None
+    about: dict[str, Any] = {
+        "rows": [asdict(row) for row in rows],
+        "samples": len(runs.answers[PLAIN]) // repeats,
+        "repeats": repeats,
+        "parameters": {"target": parameters(pair.target.model), "draft": parameters(pair.draft.model)},
+        "dtype": str(pair.target.dtype).removeprefix("torch."),
+        "device": str(pair.target.device),
+    }
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n")
