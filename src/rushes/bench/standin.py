@@ -87,7 +87,7 @@ class Shape:
 # own, for the same mean attention. The vocabularies are padded to different row counts, as in released pairs.
 DEMO_SHAPES = {
     "target": Shape(1024, 8, 2, 4096, 12, 16384, 640, 8, 512, 4),
-    "draft": Shape(512, 4, 2, 1536, 4, 8192, 320, 4, 640, 2),
+    "draft": Shape(512, 4, 2, 3072, 2, 8192, 320, 4, 640, 2),
 }
 
 

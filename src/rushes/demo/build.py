@@ -141,9 +141,7 @@ def make_config(size: Size, tokenizer: Any) -> transformers.Qwen2_5_VLConfig:
     )
 
 
-def make_model(
-    config: transformers.Qwen2_5_VLConfig, tokenizer: Any, seed: int
-) -> transformers.Qwen2_5_VLForConditionalGeneration:
+def make_model(config: transformers.Qwen2_5_VLConfig, tokenizer: Any, seed: int) -> Any:
     """A freshly initialised model that stops at the tokenizer's end-of-turn token."""
     torch.manual_seed(seed)
     model = transformers.Qwen2_5_VLForConditionalGeneration(config)
