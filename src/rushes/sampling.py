@@ -41,13 +41,19 @@ class Sampling:
     def greedy(self) -> bool:
         return self.temperature == 0
 
-    def generator(self, device: torch.device) -> torch.Generator:
-        """A fresh generator for one request."""
+    def generator(self, device: torch.device, stream: int = 0) -> torch.Generator:
+        """A fresh generator for one request.
+
+        Args:
+            device: Where it draws.
+            stream: One seed makes many streams. Target and draft must not share one: acceptance may not depend on the
+                numbers that the candidates were drawn with.
+        """
         generator = torch.Generator(device=device)
         if self.seed is None:
             generator.seed()
         else:
-            generator.manual_seed(self.seed)
+            generator.manual_seed(self.seed ^ (stream * 0x9E3779B9))  # torch's CPU generator reads the low 32 bits only
         return generator
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rushes.demo.scenes import BACKGROUNDS, COLORS, MOTIONS, SHAPES, Clip, frame_times, render, sample_clip
+from rushes.demo.scenes import BACKGROUNDS, COLORS, MAX_SCENES, MOTIONS, SHAPES, Clip, frame_times, render, sample_clip
 from rushes.demo.wording import Sample, ask, describe
 
 CELL = 28  # pixels on a side of one merged cell: 2 x 2 patches of 14
@@ -34,6 +34,8 @@ class Batch:
         grid: (h, w).
         cells: attribute -> (F, h * w / 4) class of each merged cell; len(names) stands for "no shape here".
         input_ids, labels, scene_of: (B, S); labels are IGNORE outside answers, scene_of outside scenes.
+        asking: (B, S) bool, the first question: the text between the video and the first answer.
+        summary: attribute -> (B, MAX_SCENES) class in each scene; len(names) stands for "no such scene".
         positions: (3, B, S) rope positions.
         video_slots: (N, 2) row and column of each video token that is shown; video_rows: (N,) its row in the merged
             features.
@@ -45,6 +47,8 @@ class Batch:
     input_ids: Tensor
     labels: Tensor
     scene_of: Tensor
+    asking: Tensor
+    summary: dict[str, Tensor]
     positions: Tensor
     video_slots: Tensor
     video_rows: Tensor
@@ -151,6 +155,8 @@ class BatchMaker:
             top = largest = max(top, largest)
             positions.append(np.arange(top, top + len(answer))[None].repeat(3, 0))
             top += len(answer)
+            if turn == 0:
+                asking = [0] * len(ids) + [1] * len(prompt)
             ids += prompt + answer
             labels += [IGNORE] * len(prompt) + answer
             scene_of += [IGNORE] * len(prompt) + scenes
@@ -161,6 +167,8 @@ class BatchMaker:
             "full_length": len(ids) + count * per_pair - len(kept),
             "labels": labels,
             "scene_of": scene_of,
+            "asking": asking,
+            "summary": _summary(clip),
             "positions": np.concatenate(positions, axis=1),
             "video_rows": kept + first_pair * per_pair,
         }
@@ -196,6 +204,8 @@ class BatchMaker:
             input_ids=pad("ids", self._pad),
             labels=pad("labels", IGNORE),
             scene_of=pad("scene_of", IGNORE),
+            asking=pad("asking", 0).bool(),
+            summary={name: torch.tensor([row["summary"][name] for row in rows]) for name in ATTRIBUTE_NAMES},
             positions=torch.from_numpy(positions),
             video_slots=torch.from_numpy(np.concatenate(slots)),
             video_rows=torch.from_numpy(np.concatenate([row["video_rows"] for row in rows])),
@@ -231,6 +241,13 @@ def _drop(kept: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if kind < 0.64:
         return kept[np.unique(np.linspace(0, len(kept) - 1, count).astype(np.int64))]
     return np.sort(rng.permutation(kept)[:count])
+
+
+def _summary(clip: Clip) -> dict[str, list[int]]:
+    return {
+        name: [names.index(getattr(s, name)) for s in clip.scenes] + [len(names)] * (MAX_SCENES - len(clip.scenes))
+        for name, names in ATTRIBUTE_NAMES.items()
+    }
 
 
 def _cell_truth(clip: Clip, scene: np.ndarray, cover: np.ndarray) -> dict[str, np.ndarray]:

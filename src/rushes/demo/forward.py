@@ -84,16 +84,15 @@ def use_training_attention(model: Model) -> None:
     model.model.language_model.config._attn_implementation = "rushes_training"
 
 
-def text_states(model: Model, batch: Batch, features: Tensor, middle: int) -> tuple[Tensor, Tensor]:
-    """Final (normed) hidden states and those after layer `middle`, both (B, S, H). Padding is on the right."""
+def text_states(model: Model, batch: Batch, features: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Final (normed) hidden states and those after each layer, all (B, S, H). Padding is on the right."""
     language: Any = model.model.language_model
     x = language.embed_tokens(batch.input_ids)
     rows, columns = batch.video_slots.unbind(1)
     x = x.index_put((rows, columns), features[batch.video_rows])
     rope = language.rotary_emb(x, batch.positions)
-    halfway = x
-    for index, layer in enumerate(language.layers):
-        x = layer(x, attention_mask=None, position_embeddings=rope)  # no mask: sdpa is causal
-        if index == middle:
-            halfway = x
-    return language.norm(x), halfway
+    states = []
+    for layer in language.layers:
+        x = layer(x, attention_mask=None, position_embeddings=rope)  # the training attention is causal by itself
+        states.append(x)
+    return language.norm(x), states

@@ -2,7 +2,9 @@
 
 What makes it fit into an hour on two cores: the vision tower learns first, from throw-away linear heads that say for
 every merged cell what it shows; a head in the middle of the language model says for every token which scene it speaks
-of; words that carry a fact weigh more than the words around them; and one look at a video serves several questions.
+of; another says at the words of the target's question what every scene shows, so that the text behind the video looks
+at all of it, as in a real model; words that carry a fact weigh more than the words around them; and one look at a video
+serves several questions.
 The draft also learns with most video tokens hidden, so that a pruned prompt is nothing new to it, and in the end from
 the target's own distribution. Batches are numbered and drawn from (seed, number): a run resumes where it stopped.
 """
@@ -35,13 +37,17 @@ SHORT_SHARE = 0.45  # up to here clips have at most three scenes
 FACT_WEIGHT = 4.0
 
 
+SUMMARY_SIZES = [MAX_SCENES * (len(names) + 1) for names in ATTRIBUTE_NAMES.values()]
+
+
 class Heads(nn.Module):
     """Throw-away linear heads for the dense supervision; they are not part of the saved model."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, summary: bool) -> None:
         super().__init__()
         self.cells = nn.ModuleDict({name: nn.Linear(hidden, len(names) + 1) for name, names in ATTRIBUTE_NAMES.items()})
         self.scene = nn.Linear(hidden, MAX_SCENES)
+        self.summary = nn.Linear(hidden, sum(SUMMARY_SIZES)) if summary else None
 
 
 class MasterAdamW:
@@ -77,7 +83,7 @@ class Trainer:
         size = TARGET if role == "target" else DRAFT
         self.model: Any = make_model(make_config(size, self.tokenizer), self.tokenizer, seed)
         self.model.to(torch.bfloat16)
-        self.heads = Heads(size.hidden).to(torch.bfloat16)
+        self.heads = Heads(size.hidden, summary=role == "target").to(torch.bfloat16)
         self.middle = size.layers // 2 - 1
         self.teacher: Model | None = None
         if teacher is not None:
@@ -134,7 +140,8 @@ class Trainer:
         return total, report
 
     def _text_loss(self, features: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        states, halfway = text_states(self.model, batch, features, self.middle)
+        states, between = text_states(self.model, batch, features)
+        halfway = between[self.middle]
         told = batch.scene_of != IGNORE
         scene_logits = self.heads.scene(halfway[told]).float()
         scene_truth = batch.scene_of[told]
@@ -152,7 +159,25 @@ class Trainer:
             "facts": (logits.argmax(-1) == words)[facts].float().mean().item(),
             "scene": (scene_logits.argmax(-1) == scene_truth).float().mean().item(),
         }
-        return loss + 0.3 * scene_loss, report
+        loss = loss + 0.3 * scene_loss
+        if self.heads.summary is not None:
+            summary_loss, report["summary"] = self._summary_loss(between[-2], batch)
+            loss = loss + 0.3 * summary_loss
+        return loss, report
+
+    def _summary_loss(self, states: Tensor, batch: Batch) -> tuple[Tensor, float]:
+        """What every scene shows, told from each word of the first question."""
+        assert self.heads.summary is not None
+        rows = batch.asking.nonzero()[:, 0]
+        logits = self.heads.summary(states[batch.asking]).float()
+        total, right = logits.new_zeros(()), []
+        for name, part in zip(ATTRIBUTE_NAMES, logits.split(SUMMARY_SIZES, dim=1), strict=True):
+            told = part.reshape(len(rows) * MAX_SCENES, -1)
+            truth = batch.summary[name][rows].flatten()
+            total = total + F.cross_entropy(told, truth)
+            exists = truth < len(ATTRIBUTE_NAMES[name])
+            right.append((told.argmax(-1) == truth)[exists].float().mean().item())
+        return total, sum(right) / len(right)
 
     def _distance_to_teacher(self, batch: Batch, answer: Tensor, logits: Tensor) -> Tensor:
         """KL to the target's distribution, which has seen every video token, plus the cross-entropy with its choice."""
@@ -162,7 +187,7 @@ class Trainer:
             full = self.batches(self.done, replace(self.recipe(), drop=False))
             full_answer = full.labels[:, 1:] != IGNORE
             features = vision_features(self.teacher, full.patches.to(torch.bfloat16), full.grid)
-            states, _ = text_states(self.teacher, full, features, 0)
+            states, _ = text_states(self.teacher, full, features)
             wanted = self.teacher.lm_head(states[:, :-1][full_answer]).float()
         kl = F.kl_div(logits.log_softmax(-1), wanted.log_softmax(-1), log_target=True, reduction="batchmean")
         return kl + 0.5 * F.cross_entropy(logits, wanted.argmax(-1))

@@ -25,7 +25,7 @@ class DraftState:
         self.model = model
         self.sampling = sampling
         self.penalty = penalty
-        self.generator = sampling.generator(model.device)
+        self.generator = sampling.generator(model.device, stream=1)
         self.cache = model.new_cache(capacity)
         self.position_rows = prompt.positions.shape[0]
         self.next_position = prompt.next_position  # rope position of pending[0]
