@@ -56,7 +56,7 @@ def test_the_first_two_tokens_follow_the_target(draft: str, method: str, monkeyp
     model.generation_config.eos_token_id = []
     other = {"same": deepcopy, "noisy": lambda m: noisy(m, 0.5), "contrary": contrary}[draft](model)
     inputs = tiny_video_inputs(model, grid=(1, 4, 4), text_before=2, text_after=3)
-    how = {"temperature": 1.0} if draft != "noisy" else {"temperature": 0.8, "top_k": 6, "top_p": 0.9}
+    how = {"temperature": 2.0} if draft != "noisy" else {"temperature": 4.0, "top_k": 7, "top_p": 0.9}
     expected = exact_pairs(adapt(deepcopy(model), "target"), inputs, Sampling(**how))
     pair = Pair(model, other)
     features = pair.target.encode(inputs)  # the tower's part is the same in every request
@@ -64,7 +64,7 @@ def test_the_first_two_tokens_follow_the_target(draft: str, method: str, monkeyp
         monkeypatch.setattr(one, "encode", lambda _: features)
     counts, accepted = seen_pairs(pair, inputs, method, **how)
     assert accepted > 0.05 * DRAWS
-    assert len(expected) > 20
+    assert sum(chance * DRAWS >= 5 for chance in expected.values()) > 12  # cells enough to tell distributions apart
     assert p_value(counts, expected) > ALPHA
 
 
