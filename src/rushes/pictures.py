@@ -52,8 +52,8 @@ def draw_kept(
         frame = Image.fromarray(frames[min(int(i * step), len(frames) - 1)]).resize((tile_w, tile_h))
         pixels = np.asarray(frame).astype(np.float32)
         mask = lit[i].repeat(tile_h // h, 0).repeat(tile_w // w, 1)[..., None]
-        gray = pixels.mean(2, keepdims=True) * 0.25 + 175
-        tile = Image.fromarray(np.where(mask, pixels, gray).astype(np.uint8))
+        faded = pixels * 0.3 + 170
+        tile = Image.fromarray(np.where(mask, pixels, faded).astype(np.uint8))
         x = _MARGIN + (i % columns) * (tile_w + _MARGIN)
         y = _MARGIN + 24 + (i // columns) * (tile_h + _CAPTION + _MARGIN)
         canvas.paste(tile, (x, y))

@@ -1,0 +1,102 @@
+"""The README's commands run as written, and its figures are those of the committed results."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"<!-- run -->\n```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.replace("\\\n", " ").strip().splitlines()
+]
+
+
+def run(command: str, timeout_s: float = 480) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def demo() -> subprocess.CompletedProcess[str]:
+    return run("make demo")
+
+
+def test_the_readme_has_commands_to_run() -> None:
+    assert COMMANDS[0] == "make demo"
+    assert len(COMMANDS) >= 5
+
+
+def test_make_demo_does_what_the_readme_says(demo: subprocess.CompletedProcess[str]) -> None:
+    assert demo.returncode == 0, demo.stderr
+    assert "stand-ins" in demo.stdout
+    results = json.loads((ROOT / "demo-out" / "results.json").read_text())
+    rows = {row["method"]: row for row in results["rows"]}
+    assert list(rows) == ["ar", "sd", "specvlm"]
+    contract = {
+        "method",
+        "speedup_decode",
+        "speedup_end_to_end",
+        "tokens_per_second",
+        "accepted_per_round",
+        "kept_tokens",
+        "video_tokens",
+        "identical",
+        "retention",
+    }
+    for name, row in rows.items():
+        assert contract <= row.keys()
+        assert re.search(rf"^{name} .*{row['speedup_decode']:.2f}x", demo.stdout, re.MULTILINE)
+        # In bf16 a near tie may fall the other way; then the table must say where and how near.
+        assert row["identical"] or row["divergences"][0]["logit_gap"] is not None
+    assert rows["specvlm"]["kept_tokens"] == rows["specvlm"]["video_tokens"] // 10
+    assert rows["sd"]["kept_tokens"] == rows["sd"]["video_tokens"]
+    for picture in ("kept-sd.png", "kept-specvlm.png"):
+        assert (ROOT / "demo-out" / picture).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_a_command_of_the_readme_runs(command: str, demo: subprocess.CompletedProcess[str]) -> None:
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    if "--check" in command:
+        assert "check: identical to plain decoding" in done.stderr
+    if "--json" in command:
+        assert json.loads(done.stdout)["finish_reason"] in ("stop", "length")
+
+
+def test_make_test_runs_the_whole_suite() -> None:
+    planned = run("make --dry-run test").stdout
+    assert "-m pytest" in planned
+    assert "-k" not in planned
+
+
+def test_the_tables_figures_are_those_of_the_committed_run() -> None:
+    for row in json.loads((ROOT / "results" / "demo.json").read_text())["rows"]:
+        line = next(x for x in README.splitlines() if x.startswith(f"| `{row['method']}` "))
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[1] == f"{row['tokens_per_second']:.1f}"
+        assert cells[2] == f"{row['speedup_decode']:.2f}x"
+        assert cells[3] == f"{row['speedup_end_to_end']:.2f}x"
+
+
+def test_the_pairs_figures_are_those_of_the_committed_evaluation() -> None:
+    report = json.loads((ROOT / "results" / "pair.json").read_text())
+    for name in ("target", "draft"):
+        scores = report["attribute_f1"][name]
+        line = next(x for x in README.splitlines() if x.startswith(f"| {name} "))
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        wanted = [scores[a] for a in ("all", "color", "shape", "background", "motion")]
+        assert cells[2:7] == [f"{x:.2f}" for x in wanted]
+    for view, found in report["accepted_per_round"].items():
+        scorer, drafter = view.split("+")
+        line = next(x for x in README.splitlines() if x.startswith(f"| `{scorer}` |") and "[" in x)
+        low, high = found["interval_95"]
+        assert f"{found['mean']:.2f} [{low:.2f}, {high:.2f}]" in line, (scorer, drafter)
