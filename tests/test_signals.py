@@ -1,0 +1,102 @@
+"""Attention rows recorded beside sdpa equal what eager attention returns."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rushes import Pair, decoding
+from rushes.models.registry import adapt
+from rushes.signals import TextAttention, attention_rows
+from tiny import tiny_qwen2_5_vl, tiny_qwen2_vl, tiny_text_inputs, tiny_video_inputs
+
+HEADS = [(4, 4), (4, 2), (4, 1), (8, 2)]
+WITHIN = 1e-5
+
+
+def eager(model: Any, inputs: dict[str, Any]) -> list[Tensor]:
+    """(heads, S, S) attention of every layer."""
+    reference = deepcopy(model)
+    reference.set_attn_implementation("eager")
+    with torch.inference_mode():
+        return [layer[0] for layer in reference(**inputs, output_attentions=True).attentions]
+
+
+@pytest.mark.parametrize("family", [tiny_qwen2_5_vl, tiny_qwen2_vl])
+@pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
+@torch.inference_mode()
+def test_recorded_attention_equals_eager_attention(family: Any, heads: int, kv_heads: int) -> None:
+    model = family(2, heads=heads, kv_heads=kv_heads, layers=3)
+    inputs = tiny_video_inputs(model, seed=1)
+    wanted = eager(model, inputs)
+    target = adapt(model, "target")
+    prompt = target.prompt(inputs, target.encode(inputs))
+    count = prompt.text_rows_after_video
+    assert count == 8  # seven text tokens and the end of the video
+    seen: dict[int, Tensor] = {}
+    mean = TextAttention(prompt)
+
+    def recorder(layer: int, query: Tensor, key: Tensor, scaling: float) -> None:
+        seen[layer] = attention_rows(query[:, :, -count:], key, scaling)
+        mean(layer, query, key, scaling)
+
+    hidden = target.forward(prompt.embeds, prompt.positions, target.new_cache(len(prompt)), recorder=recorder)
+    for layer, attention in enumerate(wanted):
+        torch.testing.assert_close(seen[layer], attention[:, -count:], atol=WITHIN, rtol=0)
+    assert sorted(seen) == [0, 1, 2]
+    assert mean.layers == 3
+    columns = (inputs["input_ids"][0] == model.config.video_token_id).nonzero()[:, 0]
+    by_hand = torch.stack([attention[:, -count:][:, :, columns].mean((0, 1)) for attention in wanted]).mean(0)
+    torch.testing.assert_close(mean.mean, by_hand, atol=WITHIN, rtol=0)
+    assert 0 < float(mean.mean.sum()) < 1  # over the whole key axis, text included
+    # Recording changes nothing.
+    alone = target.forward(prompt.embeds, prompt.positions, target.new_cache(len(prompt)))
+    assert torch.equal(hidden, alone)
+
+
+@torch.inference_mode()
+def test_rows_are_causal_among_themselves() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(1, 4, 3, 8, generator=generator), torch.randn(1, 2, 7, 8, generator=generator)
+    rows = attention_rows(query, key, 0.5)
+    assert rows.shape == (4, 3, 7)
+    torch.testing.assert_close(rows.sum(-1), torch.ones(4, 3))
+    future = torch.ones(3, 7, dtype=torch.bool).triu(5)
+    assert (rows[:, future] == 0).all()
+    assert (rows[:, ~future] > 0).all()
+
+
+@pytest.mark.parametrize("scorer", ["full", "none", "uniform", "random", "specvlm"])
+def test_only_a_scorer_that_asks_gets_a_recorder(scorer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[TextAttention] = []
+
+    class Spy(TextAttention):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(decoding, "TextAttention", Spy)
+    model = tiny_qwen2_5_vl()
+    pair = Pair(model, model)
+    handed: list[Any] = []
+    forward = pair.target.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Tensor:
+        handed.append(kwargs.get("recorder"))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(pair.target, "forward", watched)
+    for inputs in (tiny_video_inputs(model), tiny_text_inputs(model)):
+        pair.generate_inputs(inputs, method=f"{scorer}+chain+exact+sequential", max_new_tokens=4)
+    # Once, in the prefill of the prompt that has a video.
+    assert len(made) == (scorer == "specvlm")
+    assert [recorder for recorder in handed if recorder is not None] == made
+    assert all(recorder.layers == 2 for recorder in made)
+
+
+def test_plain_decoding_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "TextAttention", None)  # calling it would fail
+    model = tiny_qwen2_5_vl()
+    Pair(model).generate_inputs(tiny_video_inputs(model), method="ar", max_new_tokens=4)
