@@ -75,7 +75,7 @@ def test_a_seed_repeats_and_streams_of_one_seed_differ() -> None:
     assert torch.equal(numbers(3), numbers(3))
     assert torch.equal(numbers(3, 1), numbers(3, 1))
     assert not torch.equal(numbers(None), numbers(None))
-    for seed in (-5, 0, 1, 2**31, 2**63):
+    for seed in (0, 1, 2**31, 2**63 - 1):
         assert abs(stats.pearsonr(numbers(seed), numbers(seed, 1)).statistic) < 0.1
 
 

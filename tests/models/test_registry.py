@@ -44,7 +44,7 @@ def test_layers_with_a_running_state_are_refused(kind: str) -> None:
 def test_hybrid_families_are_refused_by_name_too() -> None:
     with pytest.raises(RushesError, match=r"qwen3_5.*linear_attention.*cannot be rolled back after a rejected"):
         adapter_for(transformers.Qwen3_5Config(), "x")
-    with pytest.raises(RushesError, match="jamba.*cannot be rolled back"):
+    with pytest.raises(RushesError, match=r"jamba.*cannot be rolled back"):
         adapter_for(transformers.JambaConfig(), "x")
 
 

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_evenly_is_even(tokens: int, data: st.DataObject) -> None:
     picked = evenly(torch.arange(100, 100 + tokens), count).tolist()
     assert picked[0] == 100
     assert count == 1 or picked[-1] == 99 + tokens
-    gaps = {b - a for a, b in zip(picked, picked[1:], strict=False)}
+    gaps = {b - a for a, b in pairwise(picked)}
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
