@@ -1,9 +1,12 @@
 """The command line: thin, and every error one line on stderr."""
 
 import json
+import os
 import sys
+import traceback
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -12,7 +15,6 @@ from rushes.errors import RushesError
 app = typer.Typer(
     name="rushes",
     help="Speculative decoding for video LLMs: the same answer, sooner.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -53,25 +55,18 @@ def generate(
     """Answer a question about a video."""
     if video is None:
         raise RushesError("no video given; `rushes demo --out demo-out` writes one to demo-out/demo.mp4")
-    if (target is None) != (draft is None) and method != "ar":
-        raise RushesError("give both --target and --draft, or neither for the bundled pair")
-    from rushes.methods import method as look_up
-    from rushes.pruning.base import budget_of
-
-    look_up(method, gamma)  # what can be refused is refused before anything is loaded
-    budget_of(keep, 0)
-    if not Path(video).exists():
-        raise RushesError(f"{video}: no such file")
-    from rushes.pair import DEFAULT_PROMPT
+    if target is None and draft is not None:
+        raise RushesError("--draft without --target; give both, or neither for the bundled pair")
+    if target is not None and draft is None and method != "ar":
+        raise RushesError("--target without --draft; give both, or decode plainly with --method ar")
+    from rushes.loading import check_device, check_dtype
     from rushes.progress import working
+    from rushes.prompting import DEFAULT_PROMPT, check_prompt
+    from rushes.settings import Settings
+    from rushes.video import Sampling, check_video
 
-    pair = _load(target, draft, device, draft_device, dtype)
-    events = pair.stream(
-        video,
-        DEFAULT_PROMPT if prompt is None else prompt,
-        frames=frames,
-        fps=fps,
-        check=check,
+    # What can be refused is refused before anything is loaded.
+    settings = Settings(
         method=method,
         keep=keep,
         gamma=gamma,
@@ -80,7 +75,17 @@ def generate(
         top_p=top_p,
         top_k=top_k,
         seed=seed,
+        check=check,
     )
+    prompt = DEFAULT_PROMPT if prompt is None else prompt
+    check_prompt(prompt)
+    for place in (device, draft_device):
+        if place is not None:
+            check_device(place)
+    check_dtype(dtype)
+    check_video(video, Sampling(num_frames=frames, fps=fps))
+    pair = _load(target, draft, device, draft_device, dtype)
+    events = pair.stream(video, prompt, frames=frames, fps=fps, **asdict(settings))
     with working("reading the video"):
         event = next(events)
     live = not as_json and not no_stream
@@ -165,13 +170,14 @@ def bench(
     debug: Debug = False,
 ) -> None:
     """Methods side by side on the stand-in pair: ratios from one run."""
-    from rushes.methods import method as look_up
     from rushes.progress import quiet_libraries, working
+    from rushes.settings import Settings
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise RushesError("no methods given; --methods ar,sd,specvlm compares three")
     for name in names:
-        if name != "transformers":
-            look_up(name)
+        Settings(method="ar" if name == "transformers" else name, keep=keep, max_new_tokens=max_new_tokens)
     with working("loading"):
         quiet_libraries()
         from rushes.demo.run import run_bench
@@ -195,7 +201,7 @@ def check(
     for reason in reasons:
         typer.echo(f"no: {reason}")
     if reasons:
-        raise typer.Exit(2)
+        raise RushesError(f"{draft} cannot draft for {target}; what stands in the way is on stdout")
     typer.echo(f"yes: {draft} can draft for {target} (same family protocol, same tokens, both can roll back)")
 
 
@@ -221,32 +227,29 @@ def methods(debug: Debug = False) -> None:
 def main() -> None:
     """Entry point: exit code 0, 2 for bad use or bad input, 1 for a failure of our own."""
     debug = "--debug" in sys.argv
+    command = typer.main.get_command(app)
     try:
-        code = app(standalone_mode=False)
+        # Not `app()`: it has ways of its own with interrupts and closed pipes.
+        with command.make_context("rushes", sys.argv[1:] or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
     except RushesError as error:
-        if debug:
-            raise
-        _fail(str(error), 2)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        _fail(str(error), 2, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 130, debug)
     except BrokenPipeError:  # the reader of our stdout went away, as `head` does
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         sys.exit(0)
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors
-            _fail(f"{error.format_message()}; see `rushes --help`", 2)
-        if type(error).__name__ == "Abort":
-            _fail("interrupted", 130)
-        if debug:
-            raise
-        _fail(f"internal error, {type(error).__name__}: {_one_line(error)} (run with --debug for the traceback)", 1)
-    sys.exit(code or 0)
+            _fail(f"{error.format_message().rstrip('.')}; see `rushes --help`", 2)
+        hint = "" if debug else " (run with --debug for the traceback)"
+        _fail(f"internal error, {type(error).__name__}: {error}{hint}", 1, debug)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int, debug: bool = False) -> NoReturn:
+    if debug:
+        traceback.print_exc()
     print(f"rushes: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -32,6 +32,9 @@ METHODS: dict[str, tuple[str, str]] = {
 }
 
 
+MAX_GAMMA = 1024  # no draft is right that often; a tree's mask grows with the square
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """What decodes a request. Without a drafter: plain decoding.
@@ -61,8 +64,10 @@ def method(name: str, gamma: int | None = None) -> Method:
         gamma: Tokens in a chain or levels of a tree; None takes the drafter's default.
 
     Raises:
-        RushesError: Unknown name or part, with the nearest known one; gamma below 1.
+        RushesError: Unknown name or part, with the nearest known one; gamma out of range.
     """
+    if gamma is not None and not 1 <= gamma <= MAX_GAMMA:
+        raise RushesError(f"gamma must be between 1 and {MAX_GAMMA}, got {gamma}")
     if name in METHODS:
         recipe = METHODS[name][0]
     elif "+" in name:

@@ -11,18 +11,24 @@ import torch
 from rushes.decoding import Options, Progress, decode
 from rushes.detokenizer import Detokenizer
 from rushes.errors import RushesError
-from rushes.loading import load_config, load_model, load_processor, load_tokenizer
+from rushes.loading import (
+    check_device,
+    check_dtype,
+    check_weights,
+    load_config,
+    load_model,
+    load_processor,
+    load_tokenizer,
+)
 from rushes.methods import Method, method
 from rushes.models.base import Inputs, VideoLM
 from rushes.models.registry import adapt
-from rushes.prompting import build_inputs, sampling_for
+from rushes.prompting import DEFAULT_PROMPT, build_inputs, check_prompt, sampling_for
 from rushes.result import Check, Event, Result
-from rushes.sampling import Sampling
+from rushes.settings import Settings
 from rushes.stats import Stats
 from rushes.video import Video, read_video
-from rushes.vocabulary import common_vocabulary, first_difference
-
-DEFAULT_PROMPT = "Describe the video in detail."
+from rushes.vocabulary import common_vocabulary, refuse_different_vision
 
 
 class Pair:
@@ -57,7 +63,6 @@ class Pair:
         *,
         frames: int | None = None,
         fps: float | None = None,
-        check: bool = False,
         **how: Any,
     ) -> Result:
         """Answer a question about a video.
@@ -66,13 +71,12 @@ class Pair:
             video: A file, frames already read, or None for a question without a video.
             prompt: The question.
             frames, fps: How many frames to take, or how many a second; by default what the checkpoint asks for.
-            check: Also decode plainly and compare.
-            **how: As `generate_inputs`.
+            **how: The fields of `Settings`: method, keep, gamma, max_new_tokens, temperature, seed, check, ...
 
         Raises:
             RushesError: Bad input, in one line.
         """
-        *_, last = self.stream(video, prompt, frames=frames, fps=fps, check=check, **how)
+        *_, last = self.stream(video, prompt, frames=frames, fps=fps, **how)
         assert last.result is not None
         return last.result
 
@@ -83,17 +87,17 @@ class Pair:
         *,
         frames: int | None = None,
         fps: float | None = None,
-        check: bool = False,
         **how: Any,
     ) -> Iterator[Event]:
         """As `generate`, event by event: text as it is accepted; the last event carries the result."""
+        settings = Settings(**how)
+        self._refuse_without_draft(settings)
         stats = Stats()
         with stats.phase("decode_video"):
             inputs, video = self.inputs(video, prompt, frames=frames, fps=fps)
-        events = self._events(inputs, stats, check=check, **how)
         shown = 0 if video is None else len(video.frames)
         notes = () if video is None else video.notes
-        for event in events:
+        for event in self._events(inputs, stats, settings):
             if event.result is not None:
                 event = replace(event, result=replace(event.result, frames=shown, notes=notes))
             yield event
@@ -108,93 +112,34 @@ class Pair:
         """
         if self.processor is None:
             raise RushesError("this pair has no processor: pass one to Pair, or use generate_inputs")
+        check_prompt(prompt)
         if isinstance(video, str | Path):
             video = read_video(video, sampling_for(self.processor, frames, fps))
         return build_inputs(self.processor, prompt, video), video
 
-    def generate_inputs(
-        self,
-        inputs: Inputs,
-        *,
-        method: str = "specvlm",
-        keep: float = 0.1,
-        gamma: int | None = None,
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        repetition_penalty: float | None = None,
-        seed: int | None = None,
-        draft_positions: str = "original",
-        check: bool = False,
-    ) -> Result:
+    def generate_inputs(self, inputs: Inputs, **how: Any) -> Result:
         """Answer from what a processor returned.
 
         Args:
             inputs: A batch of one.
-            method: A name that `rushes methods` lists, or "scorer+drafter+verifier+schedule".
-            keep: Share of the video tokens that the draft sees.
-            gamma: Tokens in a chain or levels of a tree; None takes the method's default.
-            max_new_tokens: Length limit.
-            temperature, top_p, top_k: As in transformers; temperature 0 is greedy.
-            repetition_penalty: None takes the checkpoint's.
-            seed: For sampling.
-            draft_positions: "original" keeps each remaining token's own position, "repacked" numbers them anew.
-            check: Also decode plainly and compare.
+            **how: The fields of `Settings`.
+
+        Returns:
+            The answer; its `text` is "" when the pair has no processor, which holds the tokenizer.
 
         Raises:
             RushesError: Bad input, in one line.
         """
-        events = self._events(
-            inputs,
-            Stats(),
-            method=method,
-            keep=keep,
-            gamma=gamma,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            repetition_penalty=repetition_penalty,
-            seed=seed,
-            draft_positions=draft_positions,
-            check=check,
-        )
-        *_, last = events
+        settings = Settings(**how)
+        self._refuse_without_draft(settings)
+        *_, last = self._events(inputs, Stats(), settings)
         assert last.result is not None
         return last.result
 
-    def _events(
-        self,
-        inputs: Inputs,
-        stats: Stats,
-        *,
-        method: str = "specvlm",
-        keep: float = 0.1,
-        gamma: int | None = None,
-        max_new_tokens: int = 256,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
-        repetition_penalty: float | None = None,
-        seed: int | None = None,
-        draft_positions: str = "original",
-        check: bool = False,
-    ) -> Iterator[Event]:
-        recipe = self._method(method, gamma)
-        if draft_positions not in ("original", "repacked"):
-            raise RushesError(f"draft_positions must be 'original' or 'repacked', got {draft_positions!r}")
-        if repetition_penalty is None:
-            repetition_penalty = getattr(self.target.model.generation_config, "repetition_penalty", None) or 1.0
-        if check and temperature > 0:
-            raise RushesError("check compares with plain greedy decoding; leave the temperature at 0")
-        options = Options(
-            keep=keep,
-            max_new_tokens=max_new_tokens,
-            sampling=Sampling(temperature, top_p, top_k, repetition_penalty, seed),
-            eos=self.eos,
-            repack_positions=draft_positions == "repacked",
-        )
+    def _events(self, inputs: Inputs, stats: Stats, settings: Settings) -> Iterator[Event]:
+        recipe = settings.recipe()
+        checkpoint = getattr(self.target.model.generation_config, "repetition_penalty", None)
+        options = settings.options(self.eos, checkpoint or 1.0)
         detokenizer = None if self.processor is None else Detokenizer(self.processor.tokenizer)
         tokens: list[int] = []
         text = ""
@@ -222,7 +167,7 @@ class Pair:
                 video_tokens=last.video_tokens,
                 kept_indices=last.kept.tolist(),
                 metrics=stats.metrics(),
-                check=self.compare(inputs, self._plain(inputs, options), tokens) if check else None,
+                check=self.compare(inputs, self._plain(inputs, options), tokens) if settings.check else None,
             )
         )
 
@@ -270,11 +215,9 @@ class Pair:
             ids = self.target.text_config.eos_token_id
         return () if ids is None else (ids,) if isinstance(ids, int) else tuple(ids)
 
-    def _method(self, name: str, gamma: int | None) -> Method:
-        recipe = method(name, gamma)
-        if recipe.drafter is not None and self.draft is None:
-            raise RushesError(f"method {name!r} needs a draft; give one, or use method 'ar'")
-        return recipe
+    def _refuse_without_draft(self, settings: Settings) -> None:
+        if self.draft is None and settings.recipe().drafter is not None:
+            raise RushesError(f"method {settings.method!r} needs a draft; give one, or use method 'ar'")
 
     def _decode(self, inputs: Inputs, recipe: Method, options: Options, stats: Stats) -> Iterator[Progress]:
         return decode(self.target, self.draft, inputs, recipe, options, stats, share_features=self._share_features)
@@ -310,12 +253,19 @@ def load(
     Raises:
         RushesError: Anything that keeps them from working together.
     """
-    load_config(target)
+    for place in (device, draft_device or device):
+        check_device(place)
+    check_dtype(dtype)
+    names = [target] if draft is None else [target, draft]
+    configs = [load_config(name) for name in names]
+    if draft is not None:
+        refuse_different_vision(*configs)
+    for name in names:
+        check_weights(name)
     processor = load_processor(target)
     tokens = processor.tokenizer.get_vocab()
     vocabulary = max(tokens.values()) + 1
     if draft is not None:
-        load_config(draft)
         vocabulary = common_vocabulary(tokens, load_tokenizer(draft).get_vocab())
     big = load_model(target, device, dtype)
     small = None if draft is None else load_model(draft, draft_device or device, dtype)
@@ -328,14 +278,17 @@ def check(target: str, draft: str) -> list[str]:
     Returns:
         Reasons why it would not; empty when it would.
     """
-    reasons = []
+    reasons, configs, tokens = [], [], []
     for name in (target, draft):
         try:
-            load_config(name)
+            configs.append(load_config(name))
+            tokens.append(load_tokenizer(name).get_vocab())
         except RushesError as error:
             reasons.append(str(error))
     if not reasons:
-        difference = first_difference(load_tokenizer(target).get_vocab(), load_tokenizer(draft).get_vocab())
-        if difference is not None:
-            reasons.append(f"different tokens: {difference}")
+        for compare, both in ((refuse_different_vision, configs), (common_vocabulary, tokens)):
+            try:
+                compare(*both)
+            except RushesError as error:
+                reasons.append(str(error))
     return reasons

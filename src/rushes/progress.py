@@ -19,7 +19,12 @@ def working(what: str) -> Iterator[None]:
 
 def quiet_libraries() -> None:
     """Silence the libraries' own bars and advice; errors still come out as exceptions."""
+    from huggingface_hub.utils import disable_progress_bars, logging
+
     from rushes._transformers import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():  # a download of gigabytes may show on a terminal
+        disable_progress_bars()

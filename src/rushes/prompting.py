@@ -7,6 +7,8 @@ from rushes.errors import RushesError
 from rushes.models.base import Inputs
 from rushes.video import DEFAULT_FPS, Sampling, Video
 
+DEFAULT_PROMPT = "Describe the video in detail."
+
 
 def sampling_for(processor: Any, num_frames: int | None = None, fps: float | None = None) -> Sampling:
     """Which frames to take: what the user says, within the limits that the checkpoint's processor states."""
@@ -18,16 +20,33 @@ def sampling_for(processor: Any, num_frames: int | None = None, fps: float | Non
     return Sampling(num_frames=num_frames, fps=fps, **limits)
 
 
+def check_prompt(prompt: str) -> None:
+    """Refuse a prompt that says nothing or cannot be written down.
+
+    Raises:
+        RushesError: Empty, or not Unicode text.
+    """
+    if not prompt.strip():
+        raise RushesError("the prompt is empty; ask something, such as -p 'Describe the video.'")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:  # bytes of another encoding reach Python as lone surrogates
+        raise RushesError(f"the prompt is not UTF-8 text (character {error.start + 1}); convert it") from error
+
+
 def build_inputs(processor: Any, prompt: str, video: Video | None) -> Inputs:
     """Chat-format one question about one video and run the processor.
 
     The frames are already sampled; the processor resizes them to its own limits.
 
     Raises:
-        RushesError: Empty prompt, or frames that the processor cannot use.
+        RushesError: A prompt or frames that the processor cannot use.
     """
-    if not prompt.strip():
-        raise RushesError("the prompt is empty; ask something, such as -p 'Describe the video.'")
+    check_prompt(prompt)
+    for token in ("video_token", "image_token"):
+        mark = getattr(processor, token, None)
+        if mark and mark in prompt:  # it would be taken for one more video
+            raise RushesError(f"the prompt contains {mark}, which stands for pictures; leave it out")
     content: list[dict[str, str]] = [{"type": "text", "text": prompt}]
     if video is None:
         text = _chat(processor, content)

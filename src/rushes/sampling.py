@@ -7,13 +7,15 @@ from torch import Tensor
 
 from rushes.errors import RushesError
 
+LEAST_TEMPERATURE = 1e-5  # below it logits / temperature leave fp32
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are chosen. Temperature 0 is greedy, and then top-k and top-p change nothing.
 
     Args:
-        temperature: >= 0.
+        temperature: 0, or at least `LEAST_TEMPERATURE`.
         top_p: Keep the smallest set of tokens whose probability reaches this; in (0, 1].
         top_k: Keep this many tokens; 0 keeps all.
         repetition_penalty: Divides positive and multiplies negative logits of tokens that are already in the prompt
@@ -28,14 +30,18 @@ class Sampling:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise RushesError(f"temperature must be 0 (greedy) or more, got {self.temperature}")
+        if not (self.temperature == 0 or LEAST_TEMPERATURE <= self.temperature < float("inf")):
+            raise RushesError(
+                f"temperature must be 0 (greedy) or {LEAST_TEMPERATURE:g} or more, got {self.temperature}"
+            )
         if not 0 < self.top_p <= 1:
             raise RushesError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         if self.top_k < 0:
             raise RushesError(f"top_k must be 0 (off) or more, got {self.top_k}")
         if not self.repetition_penalty > 0:
             raise RushesError(f"repetition_penalty must be above 0, got {self.repetition_penalty}")
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            raise RushesError(f"seed must be between 0 and {2**63 - 1}, got {self.seed}")
 
     @property
     def greedy(self) -> bool:

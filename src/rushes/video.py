@@ -17,7 +17,7 @@ from rushes.errors import RushesError
 from rushes.video_probe import Scan, check_size, opened, packets_of, quiet_libav, read_head, scan
 from rushes.video_write import write_video
 
-__all__ = ["DEFAULT_FPS", "MAX_PIXELS", "Sampling", "Video", "read_video", "write_video"]
+__all__ = ["DEFAULT_FPS", "MAX_PIXELS", "Sampling", "Video", "check_video", "read_video", "write_video"]
 
 DEFAULT_FPS = 2.0
 MAX_PIXELS = 1280 * 720  # above what the supported processors keep of a frame (Qwen2.5-VL: 768 * 28 * 28 = 602,112)
@@ -159,13 +159,7 @@ def read_video(path: str | os.PathLike[str], sampling: Sampling | None = None) -
         found = scan(file, name, head)
         total = found.packets
         while True:
-            if total * 2 < found.announced:
-                raise RushesError(
-                    f"only {total} of the {found.announced} frames that {name} announces can be decoded; "
-                    "it is truncated or damaged: fetch or convert it again"
-                )
-            if total == 0:
-                raise RushesError(f"{name} has no frames that can be decoded; give a video with at least one")
+            _check_count(total, found.announced, name)
             indices = sampling.indices(total, found.fps)
             picked = _decode(file, name, head, indices, sampling.max_pixels)
             if len(picked.times_s) == len(indices):
@@ -184,6 +178,30 @@ def read_video(path: str | os.PathLike[str], sampling: Sampling | None = None) -
         duration_s=total / found.fps,
         notes=tuple(_notes(sampling, found, picked, total)),
     )
+
+
+def check_video(path: str | os.PathLike[str], sampling: Sampling | None = None) -> None:
+    """Refuse early what `read_video` would refuse, as far as it shows without decoding.
+
+    Raises:
+        RushesError: as `read_video`.
+    """
+    file, name = os.path.abspath(os.fsdecode(path)), repr(os.fsdecode(path))
+    head = read_head(file, name)
+    with quiet_libav():
+        found = scan(file, name, head)
+    _check_count(found.packets, found.announced, name)
+    (sampling or Sampling()).indices(found.packets, found.fps)
+
+
+def _check_count(total: int, announced: int, name: str) -> None:
+    if total * 2 < announced:
+        raise RushesError(
+            f"only {total} of the {announced} frames that {name} announces can be decoded; "
+            "it is truncated or damaged: fetch or convert it again"
+        )
+    if total == 0:
+        raise RushesError(f"{name} has no frames that can be decoded; give a video with at least one")
 
 
 def _decode(file: str, name: str, head: bytes, indices: np.ndarray, max_pixels: int) -> _Picked:

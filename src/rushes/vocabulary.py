@@ -1,6 +1,7 @@
 """Do two models speak the same tokens? Token maps decide, not the padded sizes of the embedding matrices."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from rushes.errors import RushesError
 
@@ -27,3 +28,25 @@ def first_difference(target: Mapping[str, int], draft: Mapping[str, int]) -> str
             a, b = (f"{x!r}" if x is not None else "no token" for x in (t.get(i), d.get(i)))
             return f"token {i} is {a} in the target and {b} in the draft"
     return "one token has two ids"
+
+
+def refuse_different_vision(target: Any, draft: Any) -> None:
+    """The draft reads what the target's processor made: patches must be cut and marked the same way for both.
+
+    Args:
+        target, draft: Configs.
+
+    Raises:
+        RushesError: They differ; the message names the first differing setting.
+    """
+    marks = ("video_token_id", "image_token_id")
+    patches = ("patch_size", "temporal_patch_size", "spatial_merge_size", "in_channels")
+    pairs = [(name, target, draft) for name in marks]
+    pairs += [(name, target.vision_config, draft.vision_config) for name in patches]
+    for name, a, b in pairs:
+        ours, theirs = getattr(a, name, None), getattr(b, name, None)
+        if ours != theirs:
+            raise RushesError(
+                f"target and draft read videos differently: {name} is {ours} in the target and {theirs} in the draft; "
+                "take a draft of the same family"
+            )
