@@ -1,5 +1,52 @@
-"""What every test needs before it imports transformers."""
+"""What every test needs before it imports transformers, and the fixtures that are made once."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
 
 from rushes._transformers import transformers
 
 transformers.logging.set_verbosity_error()
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def rushes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run a command line in this process: importing torch anew for each would take minutes."""
+    from rushes.cli import main
+
+    def run(*args: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["rushes", *map(str, args)])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Outcome(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A red square that crosses a grey picture: 16 frames, 2 seconds."""
+    from rushes.video import write_video
+
+    frames = np.full((16, 84, 112, 3), 128, np.uint8)
+    for i, frame in enumerate(frames):
+        frame[30:54, 4 + 4 * i : 28 + 4 * i] = (220, 30, 30)
+    path = tmp_path_factory.mktemp("video") / "red.mp4"
+    write_video(path, frames, 8)
+    return path

@@ -81,7 +81,7 @@ def check_weights(name: str) -> None:
     folder = Path(name)
     if not folder.is_dir():
         return
-    if not any(folder.glob(f"*{kind}") for kind in (".safetensors", ".bin")):
+    if not any(any(folder.glob(f"*{kind}")) for kind in (".safetensors", ".bin")):
         raise RushesError(f"{name}: the checkpoint folder has no weights (*.safetensors)")
     for file in sorted(folder.glob("*.safetensors")):
         try:
@@ -163,9 +163,8 @@ def _unusable(name: str, what: str, error: Exception) -> RushesError:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of a library's message, which may run over a screen."""
-    lines = str(error).strip().splitlines()
-    line = lines[0] if lines else ""
+    """A library's message in one line that is not endless."""
+    line = " ".join(str(error).split())
     if not line or not isinstance(error, OSError | ValueError):  # a bare KeyError says no more than the key
         line = f"{type(error).__name__} {line}".strip()
     return line if len(line) <= 300 else line[:300] + "..."
