@@ -7,7 +7,7 @@ import pytest
 from rushes import RushesError
 from rushes.drafting.chain import Chain
 from rushes.drafting.tree import StaticTree
-from rushes.methods import DRAFTERS, METHODS, SCHEDULES, SCORERS, VERIFIERS, method
+from rushes.methods import DRAFTERS, MAX_GAMMA, METHODS, SCHEDULES, SCORERS, VERIFIERS, method
 from rushes.pruning.controls import Full
 from rushes.pruning.specvlm import SpecVLM
 
@@ -46,10 +46,11 @@ def test_gamma_reaches_the_drafter(gamma: int) -> None:
     assert method("ar", gamma).drafter is None
 
 
-@pytest.mark.parametrize("name", ["sd", "specvlm"])
-def test_a_gamma_below_one_is_refused(name: str) -> None:
-    with pytest.raises(RushesError, match="gamma must be 1 or more, got 0"):
-        method(name, 0)
+@pytest.mark.parametrize("name", ["ar", "sd", "specvlm"])
+@pytest.mark.parametrize("gamma", [-1, 0, MAX_GAMMA + 1])
+def test_a_gamma_out_of_range_is_refused(gamma: int, name: str) -> None:
+    with pytest.raises(RushesError, match=f"gamma must be between 1 and {MAX_GAMMA}, got {gamma}"):
+        method(name, gamma)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,10 @@ def test_half_precision_logits_are_warped_in_fp32() -> None:
     [
         ({"temperature": -0.1}, "temperature must be 0"),
         ({"temperature": float("nan")}, "temperature must be 0"),
+        ({"temperature": float("inf")}, "temperature must be 0"),
+        ({"temperature": 1e-6}, "temperature must be 0"),
+        ({"seed": -1}, "seed must be between 0"),
+        ({"seed": 2**63}, "seed must be between 0"),
         ({"top_p": 0.0}, "top_p must be above 0"),
         ({"top_p": 1.01}, "top_p must be above 0"),
         ({"top_k": -1}, "top_k must be 0"),
