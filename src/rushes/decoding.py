@@ -91,9 +91,13 @@ def decode(
     with stats.phase("vision", target.device):
         features = target.encode(inputs)
     prompt = target.prompt(inputs, features)
-    _check_context(prompt, options, target, "target")
-    window = 0 if drafter is None else drafter.max_nodes
     video_tokens = len(prompt.video_columns)
+    _check_context(len(prompt), video_tokens, options, target, "target")
+    if draft is not None and method.scorer is not None:
+        # How many stay does not depend on the scores: a draft that is too small is refused before the first token.
+        stays = len(method.scorer.select(torch.zeros(video_tokens), budget_of(options.keep, video_tokens)))
+        _check_context(len(prompt) - video_tokens + stays, stays, options, draft, "draft")
+    window = 0 if drafter is None else drafter.max_nodes
 
     # 1. The target reads everything: whatever it will emit is decided by the full video.
     with stats.phase("target_prefill", target.device):
@@ -111,7 +115,7 @@ def decode(
     stats.time_to_first_token_s = time.perf_counter() - arrived
     progress = Progress([first], video_tokens, torch.arange(0))
     remaining = options.max_new_tokens - 1
-    stats.emitted = 1
+    stats.count_emitted(1)
     progress.finish_reason = _finished([first], remaining, options)
     yield progress
     if progress.finish_reason:
@@ -141,7 +145,6 @@ def decode(
             seen = _moved(features, draft) if share_features else draft.encode(inputs) if len(kept) else None
         with stats.phase("draft_prefill", draft.device):
             pruned = _draft_prompt(draft, inputs, seen, kept, video_tokens, options)
-            _check_context(pruned, options, draft, "draft")
             request.drafter = drafter
             request.draft = DraftState(draft, pruned, len(pruned) + options.max_new_tokens + window, sampling, penalty)
             request.draft.pending = [first]
@@ -153,10 +156,10 @@ def decode(
     rounds = method.schedule.rounds(request)
     while progress.finish_reason is None:
         with stats.phase("decoding", target.device):
-            tokens = next(rounds)
-        tokens = _cut(tokens, remaining, options)
+            written = next(rounds)
+        tokens = _cut(written, remaining, options)
+        stats.count_emitted(len(tokens))
         remaining -= len(tokens)
-        stats.emitted += len(tokens)
         progress = Progress(tokens, video_tokens, progress.kept, _finished(tokens, remaining, options))
         if progress.finish_reason:
             stats.time_s["total"] = time.perf_counter() - arrived
@@ -211,11 +214,10 @@ def _moved(features: Features, draft: VideoLM) -> Features:
     return Features(move(features.video), move(features.image))
 
 
-def _check_context(prompt: Prompt, options: Options, model: VideoLM, role: str) -> None:
-    wanted = len(prompt) + options.max_new_tokens
-    if wanted > model.context_length:
+def _check_context(tokens: int, video_tokens: int, options: Options, model: VideoLM, role: str) -> None:
+    if tokens + options.max_new_tokens > model.context_length:
         raise RushesError(
-            f"the prompt has {len(prompt)} tokens ({len(prompt.video_columns)} of them video) and "
+            f"the prompt has {tokens} tokens ({video_tokens} of them video) and "
             f"{options.max_new_tokens} more were asked for; the {role} holds {model.context_length}: "
             "use fewer frames, a shorter prompt or a smaller --max-new-tokens"
         )

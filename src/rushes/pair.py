@@ -42,7 +42,7 @@ class Pair:
             the smaller of the two models' without a processor.
 
     Raises:
-        RushesError: A family is not supported or cannot roll back.
+        RushesError: A family is not supported or cannot roll back, or the draft reads videos differently.
     """
 
     def __init__(self, target: Any, draft: Any = None, processor: Any = None, *, vocabulary: int | None = None) -> None:
@@ -54,6 +54,8 @@ class Pair:
         self.processor = processor
         self.target = adapt(target, "target", vocabulary)
         self.draft = None if draft is None else self.target if draft is target else adapt(draft, "draft", vocabulary)
+        if draft is not None:
+            refuse_different_vision(target.config, draft.config)
         self._share_features = self.draft is not None and same_tower(self.target, self.draft)
 
     def generate(
