@@ -106,3 +106,12 @@ def test_a_requests_metrics_have_the_agreed_keys_and_add_up(name: str) -> None:
     assert sum(i * count for i, count in histogram) == speculative["num_accepted_draft_tokens"]
     parts = sum(seconds for phase, seconds in metrics["time_s"].items() if phase != "total")
     assert 0 < parts <= metrics["time_s"]["total"]
+
+
+def test_accepted_tokens_behind_the_end_of_the_answer_do_not_count() -> None:
+    stats = Stats()
+    stats.count_emitted(1)
+    stats.count_round(drafted=5, accepted=5, depth=5)
+    stats.count_emitted(3, cut=3)  # the end-of-sequence token was the third accepted one
+    assert stats.accepted == 3
+    assert stats.emitted == 4

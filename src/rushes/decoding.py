@@ -158,7 +158,7 @@ def decode(
         with stats.phase("decoding", target.device):
             written = next(rounds)
         tokens = _cut(written, remaining, options)
-        stats.count_emitted(len(tokens))
+        stats.count_emitted(len(tokens), cut=len(written) - len(tokens))
         remaining -= len(tokens)
         progress = Progress(tokens, video_tokens, progress.kept, _finished(tokens, remaining, options))
         if progress.finish_reason:

@@ -59,6 +59,12 @@ class Stats:
             self.complete += accepted == depth
             self.window_depth = max(self.window_depth, depth)
 
+    def count_emitted(self, tokens: int, cut: int = 0) -> None:
+        """Tokens of the last round that went into the answer; `cut` more lay behind its end and do not count."""
+        self.emitted += tokens
+        if cut:
+            self.rounds[-1] = min(self.rounds[-1], tokens)
+
     @property
     def accepted(self) -> int:
         return sum(self.rounds)

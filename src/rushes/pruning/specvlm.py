@@ -34,7 +34,7 @@ class SpecVLM:
     def select(self, scores: Tensor, budget: int) -> Tensor:
         budget = min(budget, len(scores))
         ordered = scores.sort(descending=True, stable=True).values.double()
-        reached = ordered.cumsum(0) >= self.attention_share * ordered.sum() - 1e-12
+        reached = ordered.cumsum(0) >= self.attention_share * (1 - 1e-12) * ordered.sum()
         prefix = int(reached.int().argmax()) + 1 if len(scores) and self.attention_share > 0 else 0
         attended = top(scores, min(prefix, budget))
         rest = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
