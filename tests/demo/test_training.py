@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from rushes.demo.build import DRAFT, make_config, make_model, make_processor, make_tokenizer
 from rushes.demo.data import IGNORE, PATCH, Batch, BatchMaker, Recipe, make_patches
 from rushes.demo.forward import text_states, use_training_attention, vision_features
+from rushes.demo.hiding import hide
 from rushes.demo.train import Trainer
 
 
@@ -88,16 +90,28 @@ def test_patches_are_the_processors(tokenizer: Any) -> None:
     torch.testing.assert_close(made, wanted["pixel_values_videos"], atol=1e-5, rtol=1e-5)
 
 
-def test_dropping_tokens_changes_only_what_is_seen(tokenizer: Any) -> None:
+def test_hiding_tokens_changes_only_what_is_seen(tokenizer: Any) -> None:
     maker = BatchMaker(tokenizer, seed=0)
     fewer = 0
     for i in range(8):
-        full, dropped = (maker(i, Recipe(max_scenes=3, drop=drop, tokens=800)) for drop in (False, True))
-        assert torch.equal(full.patches, dropped.patches)
-        words = [b.labels[b.labels != IGNORE] for b in (full, dropped)]
-        assert torch.equal(*words)
-        assert set(dropped.video_rows.tolist()) <= set(full.video_rows.tolist())
-        fewer += len(dropped.video_rows) < len(full.video_rows)
+        full = maker(i, Recipe(max_scenes=3, tokens=800))
+        hidden = hide(full, np.random.default_rng(i), maker.pad)
+        fewer += len(hidden.video_rows) < len(full.video_rows)
+        assert set(hidden.video_rows.tolist()) <= set(full.video_rows.tolist())
+        for row in range(len(full.input_ids)):
+            sides = []
+            for batch in (full, hidden):
+                slots = batch.video_slots[batch.video_slots[:, 0] == row, 1]
+                shown = batch.video_rows[batch.video_slots[:, 0] == row]
+                used = int((batch.labels[row] != IGNORE).nonzero().max()) + 1
+                text = torch.ones(used, dtype=torch.bool)
+                text[slots] = False
+                columns = [batch.input_ids, batch.labels, batch.scene_of, *batch.positions]
+                words = torch.stack([column[row, :used] for column in columns])
+                sides.append((words[:, text], dict(zip(shown.tolist(), words[:, slots].T.tolist(), strict=True))))
+            (text, video), (kept_text, kept_video) = sides
+            assert torch.equal(text, kept_text)
+            assert all(video[token] == column for token, column in kept_video.items())
     assert fewer >= 5
 
 

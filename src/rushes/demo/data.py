@@ -56,10 +56,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a batch is drawn from. `drop` hides video tokens at random, as pruning will (for the draft)."""
+    """What a batch is drawn from: scenes at most, how often the model's reference positions, tokens in all."""
 
     max_scenes: int = 8
-    drop: bool = False
     reference_positions: float = 0.25
     tokens: int = 3200
 
@@ -80,7 +79,7 @@ class BatchMaker:
         self.seed = seed
         self._encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
         self._video_pad = tokenizer.convert_tokens_to_ids("<|video_pad|>")
-        self._pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+        self.pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
         self._head = self._encode(
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>"
         )
@@ -88,7 +87,6 @@ class BatchMaker:
 
     def __call__(self, index: int, recipe: Recipe) -> Batch:
         rng = np.random.default_rng((self.seed, index))
-        dropper = np.random.default_rng((self.seed, index, 1)) if recipe.drop else None
         height, width = SIZES[int(rng.integers(len(SIZES)))]
         # Of similar length, so that little is padding: all conversations of a batch have about as many scenes.
         top = int(rng.integers(1, recipe.max_scenes + 1))
@@ -97,9 +95,8 @@ class BatchMaker:
         pairs = 0
         while True:
             clip = sample_clip(rng, int(np.clip(top + rng.integers(-1, 2), 1, recipe.max_scenes)))
-            row = self._row(clip, height, width, rng, dropper, recipe.reference_positions, pairs)
-            # Counted before tokens are dropped: with and without `drop` a number gives the same conversations.
-            longest = max(longest, row["full_length"])
+            row = self._row(clip, height, width, rng, recipe.reference_positions, pairs)
+            longest = max(longest, len(row["ids"]))
             if rows and longest * (len(rows) + 1) > recipe.tokens:
                 break
             rows.append(row)
@@ -112,7 +109,6 @@ class BatchMaker:
         height: int,
         width: int,
         rng: np.random.Generator,
-        dropper: np.random.Generator | None,
         reference_positions: float,
         first_pair: int,
     ) -> dict[str, Any]:
@@ -126,22 +122,19 @@ class BatchMaker:
         per_pair = cells_high * cells_wide
         video_scene = np.repeat(scene[::2], per_pair)
 
-        kept = np.arange(count * per_pair)
-        if dropper is not None:
-            kept = _drop(kept, dropper)
         spg = 2.0 / fps
-        t = np.repeat(first := (np.arange(count) * (2 * spg)).astype(np.int64), per_pair)[kept]
-        y = np.tile(np.repeat(np.arange(cells_high), cells_wide), count)[kept]
-        x = np.tile(np.arange(cells_wide), count * cells_high)[kept]
+        t = np.repeat(first := (np.arange(count) * (2 * spg)).astype(np.int64), per_pair)
+        y = np.tile(np.repeat(np.arange(cells_high), cells_wide), count)
+        x = np.tile(np.arange(cells_wide), count * cells_high)
         start = len(self._head)
         positions = [np.arange(start)[None].repeat(3, 0), np.stack([t, y, x]) + start]
         reference = rng.random() < reference_positions
         span = max(cells_high, cells_wide)
         top = start + (max(span, int(first[-1]) + 1) if reference else span)
 
-        ids = [*self._head, *([self._video_pad] * len(kept))]
+        ids = [*self._head, *([self._video_pad] * len(video_scene))]
         labels = [IGNORE] * len(ids)
-        scene_of = [IGNORE] * start + video_scene[kept].tolist()
+        scene_of = [IGNORE] * start + video_scene.tolist()
         largest = start + max(span, int(first[-1]) + 1)  # one past every position of the video
         for turn, sample in enumerate(_conversation(clip, rng)):
             prompt = self._encode(
@@ -164,13 +157,12 @@ class BatchMaker:
             "patches": make_patches(frames),
             "cells": _cell_truth(clip, scene, cover),
             "ids": ids,
-            "full_length": len(ids) + count * per_pair - len(kept),
             "labels": labels,
             "scene_of": scene_of,
             "asking": asking,
             "summary": _summary(clip),
             "positions": np.concatenate(positions, axis=1),
-            "video_rows": kept + first_pair * per_pair,
+            "video_rows": np.arange(len(video_scene)) + first_pair * per_pair,
         }
 
     def _answer(self, sample: Sample) -> tuple[list[int], list[int]]:
@@ -201,7 +193,7 @@ class BatchMaker:
             cells={
                 name: torch.from_numpy(np.concatenate([row["cells"][name] for row in rows])) for name in ATTRIBUTE_NAMES
             },
-            input_ids=pad("ids", self._pad),
+            input_ids=pad("ids", self.pad),
             labels=pad("labels", IGNORE),
             scene_of=pad("scene_of", IGNORE),
             asking=pad("asking", 0).bool(),
@@ -228,19 +220,6 @@ def _disturb(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         x = (1 - share) * x + share * soft
     x += rng.normal(0, 4, (len(x), *x.shape[1:3], 1)).astype(np.float32) + float(rng.uniform(-8, 8))
     return np.clip(np.round(x), 0, 255).astype(np.uint8)
-
-
-def _drop(kept: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hide video tokens: all kept, none kept, or an even or random share between 4 % and 60 %."""
-    kind = rng.random()
-    if kind < 0.2:
-        return kept
-    if kind < 0.28:
-        return kept[:0]
-    count = max(1, round(len(kept) * float(rng.choice((0.04, 0.1, 0.1, 0.1, 0.1, 0.2, 0.3, 0.6)))))
-    if kind < 0.64:
-        return kept[np.unique(np.linspace(0, len(kept) - 1, count).astype(np.int64))]
-    return np.sort(rng.permutation(kept)[:count])
 
 
 def _summary(clip: Clip) -> dict[str, list[int]]:

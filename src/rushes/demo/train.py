@@ -14,10 +14,11 @@ import logging
 import math
 import os
 import time
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from rushes._transformers import transformers
 from rushes.demo.build import DRAFT, TARGET, make_config, make_model, make_processor, make_tokenizer
 from rushes.demo.data import ATTRIBUTE_NAMES, IGNORE, Batch, BatchMaker, Recipe
 from rushes.demo.forward import Model, text_states, use_training_attention, vision_features
+from rushes.demo.hiding import hide
 from rushes.demo.scenes import MAX_SCENES
 from rushes.demo.wording import MOTION_PHRASES, NUMBERS
 
@@ -93,6 +95,8 @@ class Trainer:
         use_training_attention(self.model)
         self.optimizer = MasterAdamW([*self.model.parameters(), *self.heads.parameters()], lr)
         self.batches = BatchMaker(self.tokenizer, seed)
+        self.drawing = ThreadPoolExecutor(1)
+        self.ahead: dict[tuple[int, Recipe], Future[Batch]] = {}
         self.weights = self._word_weights()
         self.done = 0
 
@@ -108,20 +112,29 @@ class Trainer:
 
     def recipe(self) -> Recipe:
         scenes = 3 if self.done < SHORT_SHARE * self.steps and self.teacher is None else MAX_SCENES
-        return Recipe(max_scenes=scenes, drop=self.role == "draft")
+        return Recipe(max_scenes=scenes)
 
     def rate(self) -> float:
         """Warm up over 200 steps, then a cosine down to a fiftieth."""
         through = self.done / self.steps
         return self.lr * min(1.0, (self.done + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * through)))
 
+    def _batch(self) -> Batch:
+        """The batch of this step; the next one is drawn meanwhile."""
+        recipe, number = self.recipe(), self.done
+        drawn = self.ahead.pop((number, recipe), None) or self.drawing.submit(self.batches, number, recipe)
+        self.ahead = {(number + 1, recipe): self.drawing.submit(self.batches, number + 1, recipe)}
+        return drawn.result()
+
     def step(self) -> dict[str, float]:
-        batch = self.batches(self.done, self.recipe())
+        full = batch = self._batch()
+        if self.role == "draft":
+            batch = hide(full, np.random.default_rng((self.batches.seed, self.done, 1)), self.batches.pad)
         features = vision_features(self.model, batch.patches.to(torch.bfloat16), batch.grid)
         cell_loss, report = self._cell_loss(features, batch)
         loss = cell_loss
         if self.teacher is not None or self.done >= VISION_SHARE * self.steps:
-            text_loss, more = self._text_loss(features, batch)
+            text_loss, more = self._text_loss(features, batch, full)
             loss = text_loss + 0.3 * cell_loss
             report |= more
         loss.backward()
@@ -139,7 +152,7 @@ class Trainer:
             report[name] = (logits.argmax(-1) == truth)[shown].float().mean().item()
         return total, report
 
-    def _text_loss(self, features: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def _text_loss(self, features: Tensor, batch: Batch, full: Batch) -> tuple[Tensor, dict[str, float]]:
         states, between = text_states(self.model, batch, features)
         halfway = between[self.middle]
         told = batch.scene_of != IGNORE
@@ -152,7 +165,7 @@ class Trainer:
         weights = self.weights[words]
         loss = (F.cross_entropy(logits, words, reduction="none") * weights).sum() / weights.sum()
         if self.teacher is not None:
-            loss = 0.2 * loss + self._distance_to_teacher(batch, answer, logits)
+            loss = 0.2 * loss + self._distance_to_teacher(full, logits)
         facts = weights > 1
         report = {
             "loss": loss.item(),
@@ -179,12 +192,10 @@ class Trainer:
             right.append((told.argmax(-1) == truth)[exists].float().mean().item())
         return total, sum(right) / len(right)
 
-    def _distance_to_teacher(self, batch: Batch, answer: Tensor, logits: Tensor) -> Tensor:
+    def _distance_to_teacher(self, full: Batch, logits: Tensor) -> Tensor:
         """KL to the target's distribution, which has seen every video token, plus the cross-entropy with its choice."""
         assert self.teacher is not None
         with torch.no_grad():
-            # The same number without `drop` gives the same conversations with every video token shown.
-            full = self.batches(self.done, replace(self.recipe(), drop=False))
             full_answer = full.labels[:, 1:] != IGNORE
             features = vision_features(self.teacher, full.patches.to(torch.bfloat16), full.grid)
             states, _ = text_states(self.teacher, full, features)
