@@ -225,6 +225,22 @@ def test_repacked_positions_are_exact_and_change_what_the_draft_sees() -> None:
     assert made["original"] != made["repacked"]
 
 
+def test_the_gap_is_that_of_the_penalised_logits() -> None:
+    pair = tiny_pair(deepcopy)
+    pair.target.model.generation_config.repetition_penalty = 1.6
+    inputs = tiny_video_inputs(pair.target.model)
+    plain = pair.generate_inputs(inputs, method="ar", max_new_tokens=12).token_ids
+    for at in range(12):
+        for other in plain[:at]:  # tokens that were written before: the penalty speaks against them
+            check = pair.compare(inputs, plain, [*plain[:at], other]) if other != plain[at] else None
+            assert check is None or (check.logit_gap is not None and check.logit_gap > 0)
+
+
+def test_bad_settings_are_refused_when_a_stream_is_asked_for_not_when_it_is_read() -> None:
+    with pytest.raises(package.RushesError, match="unknown method"):
+        tiny_pair(deepcopy).stream(None, method="nope")
+
+
 def test_a_difference_is_found_where_it_is() -> None:
     pair = tiny_pair(deepcopy)
     inputs = tiny_video_inputs(pair.target.model)

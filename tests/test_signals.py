@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rushes import Pair, decoding
+from rushes.models.base import Prompt
 from rushes.models.registry import adapt
 from rushes.signals import TextAttention, attention_rows
 from tiny import tiny_qwen2_5_vl, tiny_qwen2_vl, tiny_text_inputs, tiny_video_inputs
@@ -100,3 +101,21 @@ def test_plain_decoding_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(decoding, "TextAttention", None)  # calling it would fail
     model = tiny_qwen2_5_vl()
     Pair(model).generate_inputs(tiny_video_inputs(model), method="ar", max_new_tokens=4)
+
+
+def test_long_questions_are_scored_in_chunks_with_the_same_result() -> None:
+    query, key = torch.randn(1, 4, 30, 16), torch.randn(1, 2, 30, 16)
+    prompt = Prompt(torch.zeros(30, 64), torch.zeros(3, 30), torch.arange(3, 9), 30)
+    means = []
+    for rows_at_once in (1, 4, 64):
+        recorder = TextAttention(prompt, rows_at_once)
+        recorder(0, query, key, 0.25)
+        means.append(recorder.mean)
+    whole = attention_rows(query[:, :, -21:], key, 0.25).mean((0, 1))[3:9]
+    for mean in means:
+        torch.testing.assert_close(mean, whole)
+
+
+def test_large_queries_in_half_precision_do_not_overflow() -> None:
+    query, key = torch.full((1, 2, 3, 128), 24.0, dtype=torch.float16), torch.full((1, 1, 5, 128), 24.0).half()
+    assert torch.isfinite(attention_rows(query, key, 128**-0.5)).all()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rushes.errors import RushesError
 
 if TYPE_CHECKING:
-    from rushes.pair import Pair, load
+    from rushes.checkpoints import load
+    from rushes.pair import Pair
     from rushes.result import Check, Event, Result
 
 __version__ = "0.1.0"
 __all__ = ["Check", "Event", "Pair", "Result", "RushesError", "load"]
 
-_HOMES = {"Pair": "pair", "load": "pair", "Check": "result", "Event": "result", "Result": "result"}
+_HOMES = {"Pair": "pair", "load": "checkpoints", "Check": "result", "Event": "result", "Result": "result"}
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ def folded_attention(
     recorder: Recorder | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: returns (1, rows, heads, D). Other callers than rushes get the stock sdpa."""
+    """transformers' attention interface: returns (1, rows, heads, D). Other masks get the stock sdpa."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if recorder is not None:
         recorder(int(module.layer_idx), query, key, scale)  # type: ignore[arg-type]

@@ -108,8 +108,8 @@ def _load(target: str | None, draft: str | None, device: str | None, draft_devic
         quiet_libraries()
         import torch
 
+        from rushes.checkpoints import load
         from rushes.demo import bundled
-        from rushes.pair import load
 
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if target is None:
@@ -195,7 +195,7 @@ def check(
 
     with working("reading configs"):
         quiet_libraries()
-        from rushes.pair import check as verdict
+        from rushes.checkpoints import check as verdict
 
         reasons = verdict(target, draft)
     for reason in reasons:

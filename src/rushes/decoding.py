@@ -84,20 +84,21 @@ def decode(
     Raises:
         RushesError: Prompt over the context length, no memory for a cache, malformed inputs.
     """
-    arrived = time.perf_counter()
+    arrived = time.perf_counter()  # moved on by the time that the caller takes between two steps
     sampling = options.sampling
     drafter = method.drafter if draft is not None else None
 
+    window = 0 if drafter is None else drafter.max_nodes
+
+    length, video_tokens = target.count(inputs)
+    _check_context(length, video_tokens, options, target, "target")
+    if draft is not None and method.scorer is not None:
+        # How many stay does not depend on the scores: a draft that is too small is refused before any work.
+        stays = len(method.scorer.select(torch.zeros(video_tokens), budget_of(options.keep, video_tokens)))
+        _check_context(length - video_tokens + stays, stays, options, draft, "draft")
     with stats.phase("vision", target.device):
         features = target.encode(inputs)
     prompt = target.prompt(inputs, features)
-    video_tokens = len(prompt.video_columns)
-    _check_context(len(prompt), video_tokens, options, target, "target")
-    if draft is not None and method.scorer is not None:
-        # How many stay does not depend on the scores: a draft that is too small is refused before the first token.
-        stays = len(method.scorer.select(torch.zeros(video_tokens), budget_of(options.keep, video_tokens)))
-        _check_context(len(prompt) - video_tokens + stays, stays, options, draft, "draft")
-    window = 0 if drafter is None else drafter.max_nodes
 
     # 1. The target reads everything: whatever it will emit is decided by the full video.
     with stats.phase("target_prefill", target.device):
@@ -117,9 +118,10 @@ def decode(
     remaining = options.max_new_tokens - 1
     stats.count_emitted(1)
     progress.finish_reason = _finished([first], remaining, options)
+    stats.time_s["total"] = left = time.perf_counter() - arrived
     yield progress
+    arrived = time.perf_counter() - left
     if progress.finish_reason:
-        stats.time_s["total"] = time.perf_counter() - arrived
         return
 
     request = Request(
@@ -150,7 +152,9 @@ def decode(
             request.draft.pending = [first]
             stats.cache_bytes["draft"] = request.draft.cache.bytes
         progress = Progress([], video_tokens, kept)
+        left = time.perf_counter() - arrived
         yield progress
+        arrived = time.perf_counter() - left
 
     # 4. Rounds: the draft writes ahead, the target reviews, both roll back to what was accepted.
     rounds = method.schedule.rounds(request)
@@ -161,9 +165,9 @@ def decode(
         stats.count_emitted(len(tokens), cut=len(written) - len(tokens))
         remaining -= len(tokens)
         progress = Progress(tokens, video_tokens, progress.kept, _finished(tokens, remaining, options))
-        if progress.finish_reason:
-            stats.time_s["total"] = time.perf_counter() - arrived
+        stats.time_s["total"] = left = time.perf_counter() - arrived
         yield progress
+        arrived = time.perf_counter() - left
 
 
 def _choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:

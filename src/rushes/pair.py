@@ -1,4 +1,4 @@
-"""A target and its draft: loaded, compared, and ready to answer."""
+"""A target and its draft in memory, ready to answer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,24 +11,16 @@ import torch
 from rushes.decoding import Options, Progress, decode
 from rushes.detokenizer import Detokenizer
 from rushes.errors import RushesError
-from rushes.loading import (
-    check_device,
-    check_dtype,
-    check_weights,
-    load_config,
-    load_model,
-    load_processor,
-    load_tokenizer,
-)
 from rushes.methods import Method, method
-from rushes.models.base import Inputs, VideoLM
+from rushes.models.base import Inputs, VideoLM, single_request
 from rushes.models.registry import adapt
-from rushes.prompting import DEFAULT_PROMPT, build_inputs, check_prompt, sampling_for
+from rushes.prompting import DEFAULT_PROMPT, build_inputs, check_prompt, pixel_notes, sampling_for
 from rushes.result import Check, Event, Result
+from rushes.sampling import RepetitionPenalty
 from rushes.settings import Settings
 from rushes.stats import Stats
 from rushes.video import Video, read_video
-from rushes.vocabulary import common_vocabulary, refuse_different_vision
+from rushes.vocabulary import refuse_different_vision
 
 
 class Pair:
@@ -91,14 +83,22 @@ class Pair:
         fps: float | None = None,
         **how: Any,
     ) -> Iterator[Event]:
-        """As `generate`, event by event: text as it is accepted; the last event carries the result."""
+        """As `generate`, event by event: text as it is accepted; the last event carries the result.
+
+        Bad settings are refused here and now, everything else at the first event.
+        """
         settings = Settings(**how)
         self._refuse_without_draft(settings)
+        return self._stream(video, prompt, frames, fps, settings)
+
+    def _stream(
+        self, video: str | Path | Video | None, prompt: str, frames: int | None, fps: float | None, settings: Settings
+    ) -> Iterator[Event]:
         stats = Stats()
         with stats.phase("decode_video"):
             inputs, video = self.inputs(video, prompt, frames=frames, fps=fps)
         shown = 0 if video is None else len(video.frames)
-        notes = () if video is None else video.notes
+        notes = () if video is None else (*video.notes, *pixel_notes(self.processor, inputs, video))
         for event in self._events(inputs, stats, settings):
             if event.result is not None:
                 event = replace(event, result=replace(event.result, frames=shown, notes=notes))
@@ -140,8 +140,8 @@ class Pair:
 
     def _events(self, inputs: Inputs, stats: Stats, settings: Settings) -> Iterator[Event]:
         recipe = settings.recipe()
-        checkpoint = getattr(self.target.model.generation_config, "repetition_penalty", None)
-        options = settings.options(self.eos, checkpoint or 1.0)
+        options = settings.options(self.eos, self.repetition_penalty)
+        penalty = options.sampling.repetition_penalty
         detokenizer = None if self.processor is None else Detokenizer(self.processor.tokenizer)
         tokens: list[int] = []
         text = ""
@@ -169,34 +169,45 @@ class Pair:
                 video_tokens=last.video_tokens,
                 kept_indices=last.kept.tolist(),
                 metrics=stats.metrics(),
-                check=self.compare(inputs, self._plain(inputs, options), tokens) if settings.check else None,
+                check=self.compare(inputs, self._plain(inputs, options), tokens, penalty) if settings.check else None,
             )
         )
 
-    def compare(self, inputs: Inputs, plain: list[int], tokens: list[int]) -> Check:
-        """Hold an answer against plain greedy decoding's tokens for the same inputs."""
+    def compare(self, inputs: Inputs, plain: list[int], tokens: list[int], penalty: float | None = None) -> Check:
+        """Hold an answer against plain greedy decoding's tokens for the same inputs.
+
+        Args:
+            penalty: The repetition penalty that both were decoded with; None is the checkpoint's.
+        """
         if plain == tokens:
             return Check(True)
         same = min(len(plain), len(tokens))
         at = next((i for i in range(same) if plain[i] != tokens[i]), same)
-        gap = self._logit_gap(inputs, plain[:at], plain[at], tokens[at]) if at < same else None
-        return Check(False, at, gap)
+        if at == same:
+            return Check(False, at)
+        logits = self._next_logits(inputs, plain[:at], self.repetition_penalty if penalty is None else penalty)
+        return Check(False, at, float(logits[plain[at]] - logits[tokens[at]]))
 
     def _plain(self, inputs: Inputs, options: Options) -> list[int]:
         progress = self._decode(inputs, method("ar"), options, Stats())
         return [token for step in progress for token in step.tokens]
 
     @torch.inference_mode()
-    def _logit_gap(self, inputs: Inputs, prefix: list[int], plain: int, other: int) -> float:
-        """Logit of `plain` minus that of `other` behind the prompt and `prefix`, from one pass over all of it."""
+    def _next_logits(self, inputs: Inputs, prefix: list[int], penalty: float) -> torch.Tensor:
+        """(V,) the target's logits behind the prompt and `prefix`, from one pass over all of it."""
         target = self.target
         prompt = target.prompt(inputs, target.encode(inputs))
         written = target.rows_at(prompt.next_position, list(range(len(prefix))), prompt.positions.shape[0])
         embeds = torch.cat([prompt.embeds, target.embed(prefix)]) if prefix else prompt.embeds
         positions = torch.cat([prompt.positions, written], dim=1)
         hidden = target.forward(embeds, positions, target.new_cache(len(embeds)))
-        logits = target.logits(hidden[-1:])[0].float()
-        return float(logits[plain] - logits[other])
+        history = RepetitionPenalty(penalty, single_request(inputs).to(target.device), target.vocabulary)
+        return history(target.logits(hidden[-1:]), [prefix])[0].float()
+
+    @property
+    def repetition_penalty(self) -> float:
+        """What the target's checkpoint asks for; 1 is none."""
+        return getattr(self.target.model.generation_config, "repetition_penalty", None) or 1.0
 
     @contextmanager
     def stock_attention(self) -> Iterator[None]:
@@ -222,7 +233,11 @@ class Pair:
             raise RushesError(f"method {settings.method!r} needs a draft; give one, or use method 'ar'")
 
     def _decode(self, inputs: Inputs, recipe: Method, options: Options, stats: Stats) -> Iterator[Progress]:
-        return decode(self.target, self.draft, inputs, recipe, options, stats, share_features=self._share_features)
+        steps = decode(self.target, self.draft, inputs, recipe, options, stats, share_features=self._share_features)
+        try:
+            yield from steps
+        except torch.OutOfMemoryError as error:
+            raise RushesError("out of GPU memory; use fewer frames, a smaller --keep or another --device") from error
 
 
 def same_tower(target: VideoLM, draft: VideoLM) -> bool:
@@ -233,64 +248,3 @@ def same_tower(target: VideoLM, draft: VideoLM) -> bool:
     if ours.keys() != theirs.keys() or any(ours[n].shape != theirs[n].shape for n in ours):
         return False
     return all(torch.equal(ours[n], theirs[n].to(ours[n].device, ours[n].dtype)) for n in ours)
-
-
-def load(
-    target: str,
-    draft: str | None = None,
-    *,
-    device: str = "cpu",
-    draft_device: str | None = None,
-    dtype: str = "auto",
-) -> Pair:
-    """Load a pair from checkpoint folders or hub ids.
-
-    Configs and tokenizers are compared before any weight is read.
-
-    Args:
-        target, draft: Folders or hub ids; without a draft only plain decoding works.
-        device, draft_device: Where each lives; the draft goes beside the target by default.
-        dtype: "auto" (the checkpoint's), "float32", "bfloat16" or "float16".
-
-    Raises:
-        RushesError: Anything that keeps them from working together.
-    """
-    for place in (device, draft_device or device):
-        check_device(place)
-    check_dtype(dtype)
-    names = [target] if draft is None else [target, draft]
-    configs = [load_config(name) for name in names]
-    if draft is not None:
-        refuse_different_vision(*configs)
-    for name in names:
-        check_weights(name)
-    processor = load_processor(target)
-    tokens = processor.tokenizer.get_vocab()
-    vocabulary = max(tokens.values()) + 1
-    if draft is not None:
-        vocabulary = common_vocabulary(tokens, load_tokenizer(draft).get_vocab())
-    big = load_model(target, device, dtype)
-    small = None if draft is None else load_model(draft, draft_device or device, dtype)
-    return Pair(big, small, processor, vocabulary=vocabulary)
-
-
-def check(target: str, draft: str) -> list[str]:
-    """Would this pair work? Reads configs and tokenizers only, no weights.
-
-    Returns:
-        Reasons why it would not; empty when it would.
-    """
-    reasons, configs, tokens = [], [], []
-    for name in (target, draft):
-        try:
-            configs.append(load_config(name))
-            tokens.append(load_tokenizer(name).get_vocab())
-        except RushesError as error:
-            reasons.append(str(error))
-    if not reasons:
-        for compare, both in ((refuse_different_vision, configs), (common_vocabulary, tokens)):
-            try:
-                compare(*both)
-            except RushesError as error:
-                reasons.append(str(error))
-    return reasons

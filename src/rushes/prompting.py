@@ -60,10 +60,7 @@ def build_inputs(processor: Any, prompt: str, video: Video | None) -> Inputs:
         width=video.frames.shape[2],
         frames_indices=video.frame_indices.tolist(),
     )
-    options: dict[str, Any] = {}
-    if getattr(processor.video_processor, "cap_pixels_per_frame", True) is None:
-        # The checkpoint does not say: cap a video's total pixels as the model's own preprocessing does.
-        options["cap_pixels_per_frame"] = True
+    options: dict[str, Any] = {"cap_pixels_per_frame": True} if _caps_unasked(processor) else {}
     try:
         return processor(
             text=[text],
@@ -75,6 +72,26 @@ def build_inputs(processor: Any, prompt: str, video: Video | None) -> Inputs:
         )
     except ValueError as error:  # such as an aspect ratio that the processor refuses
         raise RushesError(f"the processor cannot use this video: {error}") from error
+
+
+def _caps_unasked(processor: Any) -> bool:
+    """Does the checkpoint leave open whether a video's total pixels are capped? Then they are.
+
+    The model's own preprocessing does so; transformers' default for such checkpoints changes with its version.
+    """
+    return getattr(processor.video_processor, "cap_pixels_per_frame", True) is None
+
+
+def pixel_notes(processor: Any, inputs: Inputs, video: Video) -> tuple[str, ...]:
+    """Says so when the cap on a video's total pixels has made its frames smaller."""
+    if not _caps_unasked(processor) or "video_grid_thw" not in inputs:
+        return ()
+    patch = processor.video_processor.patch_size
+    height, width = (int(n) * patch for n in inputs["video_grid_thw"][0][1:])
+    count, full_height, full_width, _ = video.frames.shape
+    if height * width >= 0.8 * min(full_height * full_width, processor.video_processor.size["longest_edge"]):
+        return ()
+    return (f"{full_width}x{full_height} frames were reduced to {width}x{height}, so that {count} of them fit",)
 
 
 def _chat(processor: Any, content: list[dict[str, str]]) -> str:

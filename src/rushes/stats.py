@@ -12,6 +12,12 @@ import torch
 PHASES = ("decode_video", "vision", "target_prefill", "draft_prefill", "scoring", "decoding", "total")
 
 
+def wait_for(device: torch.device) -> None:
+    """Let queued work finish, so that its time is counted where it belongs."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @dataclass(slots=True)
 class Stats:
     """Filled in by the loop while it runs.
@@ -46,8 +52,7 @@ class Stats:
             yield
         finally:
             for device in devices:
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
+                wait_for(device)
             self.time_s[name] += time.perf_counter() - started
 
     def count_round(self, drafted: int, accepted: int, depth: int) -> None:

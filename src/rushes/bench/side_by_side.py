@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ class Answer:
     kept_indices: tuple[int, ...] = ()
     video_tokens: int = 0
     overhead_share: float = 0.0
+    cache_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -103,6 +105,7 @@ def _answer(pair: Pair, question: Question, name: str, keep: float, max_new_toke
         kept_indices=tuple(result.kept_indices),
         video_tokens=result.video_tokens,
         overhead_share=result.metrics["overhead_time_s"] / times["decoding"] if times["decoding"] else 0.0,
+        cache_bytes=sum(result.metrics["cache_bytes"].values()),
     )
 
 
@@ -124,19 +127,22 @@ def _stock_answer(pair: Pair, question: Question, max_new_tokens: int) -> Answer
     inputs, _ = pair.inputs(question.video, question.prompt)
     clock = _Clock()
     on_device = {k: v.to(pair.target.device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()}
-    with pair.stock_attention():
-        out = pair.target.model.generate(
-            **on_device, do_sample=False, max_new_tokens=max_new_tokens, streamer=clock, suppress_tokens=_padding(pair)
-        )
+    with pair.stock_attention(), _without_padding(pair):
+        out = pair.target.model.generate(**on_device, do_sample=False, max_new_tokens=max_new_tokens, streamer=clock)
     tokens = out[0, inputs["input_ids"].shape[1] :].tolist()
     text = pair.processor.tokenizer.decode(tokens, skip_special_tokens=True)
     return Answer(tokens, text, clock.times[-1] - clock.times[1], time.perf_counter() - started)
 
 
-def _padding(pair: Pair) -> list[int] | None:
-    """Rows of the vocabulary that stand for no token; a stand-in's are noise and must not be chosen."""
-    rows = pair.target.text_config.vocab_size
-    return list(range(pair.target.vocabulary, rows)) or None
+@contextmanager
+def _without_padding(pair: Pair) -> Iterator[None]:
+    """Cut off the vocabulary's padding rows, as our own loop does: a stand-in's are noise and must not be chosen."""
+    size = pair.target.vocabulary
+    hook = pair.target.model.lm_head.register_forward_hook(lambda _, __, logits: logits[..., :size])
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _check(pair: Pair, question: Question, plain: list[int], tokens: list[int]) -> Check:
@@ -162,6 +168,7 @@ class Row:
     speedup_decode_range: tuple[float, float]
     speedup_end_to_end_range: tuple[float, float]
     overhead_share: float
+    cache_bytes: int
     divergences: list[dict[str, Any]]
 
 
@@ -188,6 +195,7 @@ def table(runs: Runs) -> list[Row]:
                 speedup_decode_range=_quartiles(decode),
                 speedup_end_to_end_range=_quartiles(total),
                 overhead_share=statistics.median(a.overhead_share for a in answers),
+                cache_bytes=max(a.cache_bytes for a in answers),
                 divergences=[
                     {"sample": i, "first_divergence": c.first_divergence, "logit_gap": c.logit_gap}
                     for i, c in enumerate(runs.checks[name])

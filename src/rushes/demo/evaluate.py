@@ -23,8 +23,9 @@ from rushes.demo.judge import ATTRIBUTES, Score
 from rushes.demo.run import HELD_OUT_SEED, held_out_clip, write_clip
 from rushes.demo.wording import ask
 from rushes.loading import load_model, load_processor
-from rushes.pair import DEFAULT_PROMPT, Pair
+from rushes.pair import Pair
 from rushes.progress import quiet_libraries
+from rushes.prompting import DEFAULT_PROMPT
 
 VIEWS = ("full", "specvlm", "uniform", "random", "none")
 DRAFTERS = ("chain", "tree")

@@ -1,34 +1,29 @@
 """What `rushes demo` and `rushes bench` do with the stand-in pair."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from rushes.atomic import make_folder, whole
-from rushes.bench.side_by_side import PLAIN, STOCK, Question, Row, Runs, run_methods, table
+from rushes.atomic import make_folder
+from rushes.bench.report import Say, print_table, save
+from rushes.bench.side_by_side import PLAIN, Question, Runs, run_methods, table
 from rushes.bench.standin import parameters
 from rushes.demo import bundled
 from rushes.demo.judge import Score
 from rushes.demo.scenes import Clip, render, sample_clip
 from rushes.demo.wording import describe
-from rushes.pair import DEFAULT_PROMPT, Pair
+from rushes.pair import Pair
 from rushes.pictures import draw_kept
 from rushes.progress import working
+from rushes.prompting import DEFAULT_PROMPT
 from rushes.video import write_video
 
 HELD_OUT_SEED = 20_000_000  # training draws from (seed, number) with small seeds; these clips are never among them
 FPS, HEIGHT, WIDTH = 8.0, 252, 336
 DEMO_SCENES, DEMO_SECONDS = 6, 2.0
 DEMO_METHODS = ("ar", "sd", "specvlm")
-
-Say = Callable[[str], None]
 
 
 def held_out_clip(number: int, scenes: int | None = None, seconds: float | None = None) -> Clip:
@@ -72,7 +67,7 @@ def run_demo(out: Path, *, repeats: int, say: Say, new_tokens: int = 120) -> Non
     say(f"\nQuestion: {DEFAULT_PROMPT}\nAnswer: {answer.text}\n")
     say(f"Truth: {describe(clip, np.random.default_rng(0)).answer}\n")
     rows = table(runs)
-    _print(rows, say)
+    print_table(rows, say)
     inputs, read = pair.inputs(str(video), DEFAULT_PROMPT)
     assert read is not None
     t, h, w = inputs["video_grid_thw"][0].tolist()
@@ -83,7 +78,7 @@ def run_demo(out: Path, *, repeats: int, say: Say, new_tokens: int = 120) -> Non
         seconds = read.timestamps_s.tolist()
         draw_kept(read.frames, (t, h // 2, w // 2), kept, picture, title=words, seconds=seconds)
         say(f"Picture: {picture}")
-    _save(out / "results.json", rows, pair, runs, repeats)
+    save(out / "results.json", rows, pair, runs, repeats)
     say(f"Figures: {out / 'results.json'}")
 
 
@@ -106,8 +101,8 @@ def run_bench(
         questions.append(question(clip, write_clip(clip, folder / f"{i:03d}.mp4")))
     runs = _run(pair, questions, methods, repeats, max_new_tokens, keep)
     rows = table(runs)
-    _print(rows, say)
-    _save(out / "results.json", rows, pair, runs, repeats)
+    print_table(rows, say)
+    save(out / "results.json", rows, pair, runs, repeats)
     say(f"Figures: {out / 'results.json'}")
 
 
@@ -137,45 +132,3 @@ def _run(
             repeats=repeats,
             each=lambda name, _: bar.update(task, advance=1, description=name),
         )
-
-
-def _print(rows: list[Row], say: Say) -> None:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("method", "tokens/s", "speedup", "end to end", "accepted/round", "kept tokens", "identical"):
-        shown.add_column(heading, justify="left" if heading == "method" else "right")
-    for row in rows:
-        # Plain decoding has no draft; transformers' generate is plain decoding too.
-        alone = row.method in (PLAIN, STOCK)
-        shown.add_row(
-            row.method,
-            f"{row.tokens_per_second:.1f}",
-            f"{row.speedup_decode:.2f}x",
-            f"{row.speedup_end_to_end:.2f}x",
-            "-" if alone else f"{row.accepted_per_round:.2f}",
-            "-" if alone else f"{row.kept_tokens} of {row.video_tokens}",
-            "yes" if row.identical else _differs(row),
-        )
-    console = Console(width=110)
-    with console.capture() as captured:
-        console.print(shown)
-    say(captured.get().rstrip())
-
-
-def _differs(row: Row) -> str:
-    first = row.divergences[0]
-    gap = "" if first["logit_gap"] is None else f", gap {first['logit_gap']:.2g}"
-    return f"no (token {first['first_divergence']}{gap})"
-
-
-def _save(path: Path, rows: list[Row], pair: Pair, runs: Runs, repeats: int) -> None:
-    assert pair.draft is not None
-    about: dict[str, Any] = {
-        "rows": [asdict(row) for row in rows],
-        "samples": len(runs.answers[PLAIN]) // repeats,
-        "repeats": repeats,
-        "parameters": {"target": parameters(pair.target.model), "draft": parameters(pair.draft.model)},
-        "dtype": str(pair.target.dtype).removeprefix("torch."),
-        "device": str(pair.target.device),
-    }
-    with whole(path) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Train the demo pair: `python -m rushes.demo.train target`, then `draft`, then `draft --teacher FOLDER`.
+"""Train the demo pair: `python -m rushes.demo.train` runs three stages: target, draft, draft taught by the target.
 
 What makes it fit into an hour on two cores: the vision tower learns first, from throw-away linear heads that say for
 every merged cell what it shows; a head in the middle of the language model says for every token which scene it speaks
@@ -15,6 +15,7 @@ import math
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -233,33 +234,49 @@ class Trainer:
         make_processor(self.tokenizer).save_pretrained(self.folder / "export")
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of the recipe. `taught`: starts from the trained draft and learns from the target's distribution."""
+
+    name: str
+    role: str
+    steps: int
+    lr: float
+    taught: bool = False
+
+
+STAGES = (
+    Stage("target", "target", 6000, 1.2e-3),
+    Stage("draft", "draft", 6000, 2e-3),
+    Stage("taught", "draft", 3000, 1e-3, taught=True),
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("role", choices=("target", "draft"))
-    parser.add_argument("--out", type=Path, default=Path("training"))
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("stage", nargs="?", choices=[s.name for s in STAGES], help="one stage only; all by default")
+    parser.add_argument("--out", type=Path, default=Path("training"), help="checkpoints; a run resumes from them")
+    parser.add_argument("--steps", type=int, help="instead of each stage's own number")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="0: torch's default")
-    parser.add_argument("--teacher", type=Path, help="distil from this checkpoint, starting from the trained draft")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.threads:
         torch.set_num_threads(options.threads)
-    name = options.role + ("-distilled" if options.teacher else "")
-    trainer = Trainer(
-        options.role,
-        options.out / name,
-        options.steps,
-        options.lr,
-        options.seed + bool(options.teacher),
-        options.teacher,
-    )
+    for stage in STAGES:
+        if options.stage in (None, stage.name):
+            run_stage(stage, options.out, options.steps or stage.steps, options.seed)
+
+
+def run_stage(stage: Stage, out: Path, steps: int, seed: int) -> None:
+    """Train one stage to its end, from its checkpoint if there is one; writes `out/NAME/export`."""
+    teacher = out / "target" / "export" if stage.taught else None
+    trainer = Trainer(stage.role, out / stage.name, steps, stage.lr, seed + stage.taught, teacher)
     checkpoint = trainer.folder / "checkpoint.pt"
     if checkpoint.exists():
         trainer.resume(checkpoint)
-    elif options.teacher:
-        trainer.resume(options.out / options.role / "checkpoint.pt", weights_only=True)
+    elif stage.taught:
+        trainer.resume(out / "draft" / "checkpoint.pt", weights_only=True)
     run(trainer)
 
 
@@ -284,6 +301,7 @@ def run(trainer: Trainer) -> None:
                 saved_at = time.monotonic()
     trainer.save()
     trainer.export()
+    trainer.drawing.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,11 @@ class VideoLM(ABC):
     def vision_state(self) -> Mapping[str, Tensor]:
         """The vision tower's weights by name, projector included."""
 
+    def count(self, inputs: Inputs) -> tuple[int, int]:
+        """Tokens of a prompt, and how many of them stand for video, without running anything."""
+        ids = single_request(inputs)
+        return len(ids), int((ids == self.config.video_token_id).sum())
+
     @property
     def device(self) -> torch.device:
         return self.language_model.embed_tokens.weight.device

@@ -12,8 +12,7 @@ from rushes.signals import Signal, Signals
 class Scorer(Protocol):
     """Turns signals into one number for each video token, and numbers into the kept indices.
 
-    `needs` names the signals it reads; nothing else is recorded. `guided` says whether the scores differ from video to
-    video at all (the controls' do not).
+    `needs` names the signals it reads; nothing else is recorded.
     """
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rushes.scheduling.base import Request
+from rushes.stats import wait_for
 from rushes.window import Window, ancestors, behind, tree_mask
 
 EMPTY = Window([], ())
@@ -23,8 +24,10 @@ class Sequential:
             if request.drafter is not None and request.draft is not None:
                 # The target adds one token to whatever is accepted.
                 window = request.drafter.draft(request.draft, request.remaining - 1)
+                wait_for(request.draft.model.device)
             drafted = time.perf_counter()
             logits = self._review(request, window)
+            wait_for(request.target.device)
             reviewed = time.perf_counter()
             request.stats.draft_s += drafted - started
             request.stats.verify_s += reviewed - drafted
