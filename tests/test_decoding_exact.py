@@ -270,3 +270,18 @@ def test_a_request_does_not_disturb_the_next_one() -> None:
     for seed, name in product((0, 1, 0), ("specvlm", "ar")):
         made = ours.generate_inputs(video_prompt("qwen2_5_vl", seed), method=name, max_new_tokens=LENGTH)
         assert tuple(made.token_ids) == expected("qwen2_5_vl", seed)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["ar", "sd", "specvlm"])
+def test_a_video_longer_than_the_text_behind_it(family: str, method: str) -> None:
+    """The prompt's text then lies inside the video's time range, and what `generate` writes goes on from there."""
+    target, untouched = deepcopy(model(family)), deepcopy(model(family))
+    inputs = tiny_video_inputs(target, grid=(40, 4, 4), text_after=4)
+    pair = Pair(target, target)
+    prompt = pair.target.prompt(inputs, pair.target.encode(inputs))
+    if family == "qwen2_5_vl":
+        assert prompt.next_position < int(prompt.positions.max()), "not the case that this test is about"
+    length = inputs["input_ids"].shape[1]
+    wanted = untouched.generate(**inputs, do_sample=False, max_new_tokens=LENGTH)[0, length:].tolist()
+    assert pair.generate_inputs(inputs, method=method, max_new_tokens=LENGTH).token_ids == wanted

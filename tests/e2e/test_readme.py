@@ -95,6 +95,12 @@ def test_the_pairs_figures_are_those_of_the_committed_evaluation() -> None:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         wanted = [scores[a] for a in ("all", "color", "shape", "background", "motion")]
         assert cells[2:7] == [f"{x:.2f}" for x in wanted]
+    assert report["attribute_f1"]["target"]["all"] >= 0.9
+    assert report["attribute_f1"]["draft"]["all"] < report["attribute_f1"]["target"]["all"], "a weaker sibling"
+    found = report["accepted_per_round"]
+    for drafter in ("chain", "tree"):  # the blind draft is worse by more than the intervals
+        blind = found[f"none+{drafter}"]["interval_95"][1]
+        assert all(blind < found[f"{view}+{drafter}"]["interval_95"][0] for view in ("full", "uniform"))
     for view, found in report["accepted_per_round"].items():
         scorer, drafter = view.split("+")
         line = next(x for x in README.splitlines() if x.startswith(f"| `{scorer}` |") and "[" in x)

@@ -135,7 +135,6 @@ class BatchMaker:
         ids = [*self._head, *([self._video_pad] * len(video_scene))]
         labels = [IGNORE] * len(ids)
         scene_of = [IGNORE] * start + video_scene.tolist()
-        largest = start + max(span, int(first[-1]) + 1)  # one past every position of the video
         for turn, sample in enumerate(_conversation(clip, rng)):
             prompt = self._encode(
                 ("<|vision_end|>" if turn == 0 else "\n<|im_start|>user\n")
@@ -144,8 +143,6 @@ class BatchMaker:
             answer, scenes = self._answer(sample)
             positions.append(np.arange(top, top + len(prompt))[None].repeat(3, 0))
             top += len(prompt)
-            # As generate() does: what is written starts after the largest position of the prompt.
-            top = largest = max(top, largest)
             positions.append(np.arange(top, top + len(answer))[None].repeat(3, 0))
             top += len(answer)
             if turn == 0:

@@ -54,7 +54,9 @@ class Qwen2_5_VL(VideoLM):
             embeds=embeds,
             positions=positions,
             video_columns=(kinds == 2).nonzero().squeeze(1),
-            next_position=int(positions.max()) + 1,
+            # As `generate` counts on: from the last column. Under transformers 5.x that can lie inside the time range
+            # of a long video, whose end it does not wait for.
+            next_position=int(positions[:, -1].max()) + 1,
         )
 
     def _positions(self, ids: Tensor, kinds: Tensor, inputs: Inputs) -> Tensor:
