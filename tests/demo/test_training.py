@@ -11,7 +11,8 @@ from rushes.demo.build import DRAFT, make_config, make_model, make_processor, ma
 from rushes.demo.data import IGNORE, PATCH, Batch, BatchMaker, Recipe, make_patches
 from rushes.demo.forward import text_states, use_training_attention, vision_features
 from rushes.demo.hiding import hide
-from rushes.demo.train import Trainer
+from rushes.demo.train import Stage, run_stage
+from rushes.demo.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +136,17 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
         assert torch.equal(weight, second.model.state_dict()[name]), name
     second.export()
     assert (tmp_path / "parts" / "export" / "model.safetensors").is_file()
+
+
+def test_the_stages_follow_each_other_and_a_finished_one_is_not_run_again(tmp_path: Path) -> None:
+    stages = [
+        Stage("target", "draft", 2, 1e-3),
+        Stage("draft", "draft", 2, 1e-3),
+        Stage("taught", "draft", 2, 1e-3, True),
+    ]
+    for stage in stages:
+        run_stage(stage, tmp_path, 2, seed=3)
+    weights = [(tmp_path / stage.name / "export" / "model.safetensors").read_bytes() for stage in stages]
+    assert weights[1] != weights[2], "the taught draft has learnt something more"
+    run_stage(stages[2], tmp_path, 2, seed=3)
+    assert (tmp_path / "taught" / "export" / "model.safetensors").read_bytes() == weights[2]
