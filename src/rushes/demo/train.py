@@ -1,6 +1,6 @@
 """Train the demo pair: `python -m rushes.demo.train` runs three stages: target, draft, draft taught by the target.
 
-What makes it fit into two hours on two cores: the vision tower learns first, from throw-away linear heads that say for
+What makes it feasible on a CPU: the vision tower learns first, from throw-away linear heads that say for
 every merged cell what it shows; a head in the middle of the language model says for every token which scene it speaks
 of; another says at the words of the target's question what every scene shows, so that the text behind the video looks
 at all of it, as in a real model; words that carry a fact weigh more than the words around them; and one look at a video
