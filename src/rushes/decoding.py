@@ -12,9 +12,9 @@ from rushes.errors import RushesError
 from rushes.methods import Method
 from rushes.models.base import Features, Inputs, Prompt, VideoLM, single_request
 from rushes.pruning.base import budget_of
+from rushes.recording import Recording
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.base import Request
-from rushes.signals import Signal, Signals, TextAttention
 from rushes.stats import Stats
 
 
@@ -92,10 +92,12 @@ def decode(
 
     length, video_tokens = target.count(inputs)
     _check_context(length, video_tokens, options, target, "target")
+    budget = 0
     if draft is not None and method.scorer is not None:
-        # How many stay does not depend on the scores: a draft that is too small is refused before any work.
-        stays = len(method.scorer.select(torch.zeros(video_tokens), budget_of(options.keep, video_tokens)))
-        _check_context(length - video_tokens + stays, stays, options, draft, "draft")
+        # How many stay does not depend on the scores: what cannot work is refused before any work.
+        method.scorer.check(target.grids(inputs))
+        budget = method.scorer.budget(options.keep, video_tokens)
+        _check_context(length - video_tokens + budget, budget, options, draft, "draft")
     with stats.phase("vision", target.device):
         features = target.encode(inputs)
     prompt = target.prompt(inputs, features)
@@ -104,8 +106,8 @@ def decode(
     with stats.phase("target_prefill", target.device):
         cache = target.new_cache(len(prompt) + options.max_new_tokens + window)
         stats.cache_bytes["target"] = cache.bytes
-        recorder = _recorder(method, prompt) if drafter is not None else None
-        hidden = target.forward(prompt.embeds, prompt.positions, cache, recorder=recorder)
+        recording = _recording(method, prompt, target) if drafter is not None else None
+        hidden = target.prefill(prompt, cache, recording if recording is not None and recording.watches else None)
         penalty = RepetitionPenalty(
             sampling.repetition_penalty, single_request(inputs).to(target.device), target.vocabulary
         )
@@ -113,6 +115,8 @@ def decode(
         logits = penalty(target.logits(hidden[-1:]), [[]])
         first = _choose(logits, sampling, generator)
         penalty.add([first])
+    if recording is not None:  # it ran inside the prefill, and is a cost of scoring
+        stats.move_time("target_prefill", "scoring", recording.stopwatch.seconds)
     stats.time_to_first_token_s = time.perf_counter() - arrived
     progress = Progress([first], video_tokens, torch.arange(0))
     remaining = options.max_new_tokens - 1
@@ -137,11 +141,11 @@ def decode(
         verifier=method.verifier,
         stats=stats,
     )
-    if drafter is not None and draft is not None and method.scorer is not None:
+    if drafter is not None and draft is not None and method.scorer is not None and recording is not None:
         # 2. Its signals say which video tokens the draft gets to see.
         with stats.phase("scoring", target.device):
-            scores = method.scorer.score(_signals(video_tokens, recorder))
-            kept = method.scorer.select(scores, budget_of(options.keep, video_tokens)).cpu()
+            scores = method.scorer.score(recording.signals(features))
+            kept = method.scorer.select(scores, budget, prompt.grids).cpu()
         # 3. The draft reads these, and all of the text.
         with stats.phase("vision", draft.device):
             seen = _moved(features, draft) if share_features else draft.encode(inputs) if len(kept) else None
@@ -190,15 +194,11 @@ def _finished(tokens: list[int], remaining: int, options: Options) -> str | None
     return "length" if remaining <= 0 else None
 
 
-def _recorder(method: Method, prompt: Prompt) -> TextAttention | None:
-    wanted = method.scorer is not None and Signal.TEXT_ATTENTION in method.scorer.needs
-    return TextAttention(prompt) if wanted and prompt.text_rows_after_video > 0 else None
-
-
-def _signals(video_tokens: int, recorder: TextAttention | None) -> Signals:
-    # Without a video there is nothing to score and nothing was recorded.
-    attention = recorder.mean if recorder is not None else torch.zeros(video_tokens)
-    return Signals(video_tokens, text_attention=attention)
+def _recording(method: Method, prompt: Prompt, target: VideoLM) -> Recording | None:
+    scorer = method.scorer
+    if scorer is None:
+        return None
+    return Recording(prompt, scorer.needs, scorer.early_layer(target.text_config.num_hidden_layers))
 
 
 def _draft_prompt(

@@ -7,6 +7,7 @@ from typing import Any
 from rushes.drafting.chain import Chain
 from rushes.drafting.tree import StaticTree
 from rushes.errors import RushesError, unknown_name
+from rushes.pruning.attention import Attention
 from rushes.pruning.base import Scorer
 from rushes.pruning.controls import Full, Nothing, Random, Uniform
 from rushes.pruning.specvlm import SpecVLM
@@ -19,6 +20,7 @@ SCORERS: dict[str, Callable[[], Any]] = {
     "none": Nothing,
     "uniform": Uniform,
     "random": Random,
+    "attention": Attention,
     "specvlm": SpecVLM,
 }
 DRAFTERS: dict[str, Callable[..., Any]] = {"chain": Chain, "tree": StaticTree}

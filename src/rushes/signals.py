@@ -1,78 +1,69 @@
-"""What a prefill reveals about the video: recorded while it runs, and only what a scorer asked for."""
+"""What a prefill reveals about the video, for scorers to read."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 
-import torch
 from torch import Tensor
 
-from rushes.models.base import Prompt
+from rushes.models.base import Grid
+
+
+class When(IntEnum):
+    """When a signal exists: the draft may start as soon as all that its scorer needs is there."""
+
+    VISION = 0
+    EARLY_LAYERS = 1
+    PREFILL = 2
 
 
 class Signal(Enum):
-    """The kinds of signal a scorer can ask for."""
+    """The kinds of signal that a scorer can ask for."""
 
-    TEXT_ATTENTION = "attention of the text after the video to each video token"
+    FEATURES = "projected vision features"
+    EARLY_STATES = "hidden states before and behind the target's first layers"
+    TEXT_ATTENTION = "attention of the text behind the video, over all keys, mean of all layers"
+    LAYER_ATTENTION = "the same, layer by layer"
+    VISUAL_ATTENTION = "attention of the text behind the video, over the video's keys only, mean of all layers"
+
+    @property
+    def when(self) -> When:
+        """The stage of the target's prefill behind which it exists."""
+        early = {Signal.FEATURES: When.VISION, Signal.EARLY_STATES: When.EARLY_LAYERS}
+        return early.get(self, When.PREFILL)
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Hidden states of one depth.
+
+    Attributes:
+        video: (m, H) of the video tokens.
+        text: (n, H) of the text behind the last video token.
+    """
+
+    video: Tensor
+    text: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What one prefill revealed about m video tokens.
+    """What one prefill revealed about m video tokens; None is what nobody asked for.
 
     Attributes:
         video_tokens: m.
+        grids: The cells of each video; their products sum up to m.
         text_attention: (m,) softmax attention over all keys, averaged over layers, heads and the text rows behind the
-            video; None unless asked for.
+            video.
+        layer_attention: (layers, m) the same for every layer.
+        visual_attention: (m,) the same with a softmax over the video's keys only; sums to 1.
+        features: (m, H) projected vision features.
+        early_states: Before the first layer, and behind the layer that the scorer asked for.
     """
 
     video_tokens: int
+    grids: tuple[Grid, ...] = ()
     text_attention: Tensor | None = None
-
-
-def attention_rows(query: Tensor, key: Tensor, scaling: float) -> Tensor:
-    """Softmax attention of the last rows of a causal pass, without the other rows.
-
-    Args:
-        query: (1, heads, rows, D), rotated; the last `rows` of the sequence.
-        key: (1, kv_heads, keys, D), rotated; keys >= rows.
-        scaling: Factor on the products.
-
-    Returns:
-        (heads, rows, keys) fp32. Only these rows ever exist: O(rows * keys) memory instead of O(keys^2).
-    """
-    _, heads, rows, size = query.shape
-    kv_heads, keys = key.shape[1], key.shape[2]
-    folded = (query[0] * scaling).reshape(kv_heads, heads // kv_heads * rows, size)  # scaled first: fp16 overflows
-    scores = (folded @ key[0].transpose(-1, -2)).float().view(heads, rows, keys)
-    future = torch.ones(rows, keys, dtype=torch.bool, device=scores.device).triu(keys - rows + 1)
-    return scores.masked_fill_(future, float("-inf")).softmax(-1)
-
-
-class TextAttention:
-    """Recorder of SpecVLM's signal: text-to-video attention, averaged layer by layer while the prefill runs.
-
-    Args:
-        prompt: What is prefilled.
-        rows_at_once: Bounds the memory: (heads, rows_at_once, keys) at a time, however long the question is.
-    """
-
-    def __init__(self, prompt: Prompt, rows_at_once: int = 64) -> None:
-        self.rows_at_once = rows_at_once
-        self.rows = prompt.text_rows_after_video
-        self.columns = prompt.video_columns
-        self.layers = 0
-        self._sum = torch.zeros(len(self.columns), device=prompt.embeds.device)
-
-    def __call__(self, layer: int, query: Tensor, key: Tensor, scaling: float) -> None:
-        first = query.shape[2] - self.rows
-        for start in range(first, query.shape[2], self.rows_at_once):
-            end = min(start + self.rows_at_once, query.shape[2])
-            seen = key[:, :, : key.shape[2] - query.shape[2] + end]  # causal: nothing behind the chunk
-            rows = attention_rows(query[:, :, start:end], seen, scaling)
-            self._sum += rows.mean(0).sum(0)[self.columns] / self.rows
-        self.layers += 1
-
-    @property
-    def mean(self) -> Tensor:
-        """(m,) the average so far."""
-        return self._sum / max(1, self.layers)
+    layer_attention: Tensor | None = None
+    visual_attention: Tensor | None = None
+    features: Tensor | None = None
+    early_states: tuple[States, States] | None = None

@@ -18,6 +18,41 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+class Stopwatch:
+    """Adds up the time of blocks, without making a GPU wait for its queue."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._seconds = 0.0
+        self._started = 0.0
+        self._events: list[Any] = []
+
+    def __enter__(self) -> None:
+        if self._cuda:
+            self._events.append(self._event())
+        else:
+            self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        if self._cuda:
+            self._events.append(self._event())
+        else:
+            self._seconds += time.perf_counter() - self._started
+
+    def _event(self) -> Any:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    @property
+    def seconds(self) -> float:
+        """The time so far; on a GPU this waits for the last block."""
+        if self._events:
+            self._events[-1].synchronize()
+        pairs = zip(self._events[::2], self._events[1::2], strict=True)
+        return self._seconds + sum(start.elapsed_time(end) for start, end in pairs) / 1000
+
+
 @dataclass(slots=True)
 class Stats:
     """Filled in by the loop while it runs.
@@ -54,6 +89,11 @@ class Stats:
             for device in devices:
                 wait_for(device)
             self.time_s[name] += time.perf_counter() - started
+
+    def move_time(self, source: str, to: str, seconds: float) -> None:
+        """Count time that passed inside one phase towards another."""
+        self.time_s[source] = max(0.0, self.time_s[source] - seconds)
+        self.time_s[to] += seconds
 
     def count_round(self, drafted: int, accepted: int, depth: int) -> None:
         """One verification pass; `drafted` 0 is a pass without a window."""

@@ -25,7 +25,21 @@ def signals(tokens: int, seed: int = 0) -> Signals:
 
 @given(video_tokens=st.integers(0, 20_000), percent=st.integers(0, 1000))
 def test_the_budget_is_the_floor_of_the_exact_product(video_tokens: int, percent: int) -> None:
-    assert budget_of(percent / 1000, video_tokens) == math.floor(Fraction(percent, 1000) * video_tokens)
+    wanted = math.floor(Fraction(percent, 1000) * video_tokens)
+    if percent and video_tokens and not wanted:
+        with pytest.raises(RushesError, match="is less than one; give"):
+            budget_of(percent / 1000, video_tokens)
+    else:
+        assert budget_of(percent / 1000, video_tokens) == wanted
+
+
+@given(video_tokens=st.integers(1, 20_000))
+def test_the_least_share_that_the_message_names_works(video_tokens: int) -> None:
+    try:
+        budget_of(1e-9, video_tokens)
+    except RushesError as error:
+        named = float(str(error).split("give ")[1].split()[0])
+        assert budget_of(named, video_tokens) >= 1
 
 
 @pytest.mark.parametrize("keep", [-0.01, 1.01, float("nan"), 10])
@@ -40,8 +54,13 @@ def test_exactly_the_budget_is_kept_ascending_and_distinct(name: str, tokens: in
     scorer = SCORERS[name]()
     scores = scorer.score(signals(tokens, seed))
     assert scores.shape == (tokens,)
-    kept = scorer.select(scores, budget_of(keep, tokens)).tolist()
-    assert len(kept) == {"full": tokens, "none": 0}.get(name, budget_of(keep, tokens))
+    try:
+        budget = scorer.budget(keep, tokens)
+    except RushesError:  # a share above 0 of less than one token
+        assert 0 < keep * tokens < 1
+        return
+    kept = scorer.select(scores, budget).tolist()
+    assert len(kept) == {"full": tokens, "none": 0}.get(name, math.floor(keep * tokens + 1e-9))
     assert kept == sorted(set(kept))
     assert all(0 <= index < tokens for index in kept)
 

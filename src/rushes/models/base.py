@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,19 @@ from rushes.cache import KVCache
 from rushes.errors import RushesError
 
 Inputs = Mapping[str, Any]  # what a processor returns, for one request
+Grid = tuple[int, int, int]  # cells of one video: frames in time, rows, columns; one video token each, in this order
+
+
+class PrefillRecorder(Recorder, Protocol):
+    """Looks at a prefill: at every layer's rotated queries and keys, and at the states behind one layer."""
+
+    @property
+    def early_layer(self) -> int:
+        """Behind so many layers `states` is called; 0 for never."""
+        ...
+
+    def states(self, hidden: Tensor) -> None:
+        """(S, H) hidden states behind `early_layer` layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +52,14 @@ class Prompt:
         positions: (R, S) rope positions, R = 3 (time, height, width) or 1.
         video_columns: (m,) ascending columns that hold video tokens.
         next_position: Rope position of the first token that will be written.
+        grids: The cells that the m video tokens stand for, video by video; () once some were dropped.
     """
 
     embeds: Tensor
     positions: Tensor
     video_columns: Tensor
     next_position: int
+    grids: tuple[Grid, ...] = ()
 
     def __len__(self) -> int:
         return self.embeds.shape[0]
@@ -80,6 +95,7 @@ class Prompt:
             positions=positions,
             video_columns=video[columns].nonzero().squeeze(1),
             next_position=following,
+            grids=self.grids if len(kept) == len(self.video_columns) else (),
         )
 
 
@@ -118,10 +134,13 @@ class VideoLM(ABC):
     def vision_state(self) -> Mapping[str, Tensor]:
         """The vision tower's weights by name, projector included."""
 
+    @abstractmethod
+    def grids(self, inputs: Inputs) -> tuple[Grid, ...]:
+        """The cells that the video tokens of a prompt stand for, video by video, without running anything."""
+
     def count(self, inputs: Inputs) -> tuple[int, int]:
         """Tokens of a prompt, and how many of them stand for video, without running anything."""
-        ids = single_request(inputs)
-        return len(ids), int((ids == self.config.video_token_id).sum())
+        return len(single_request(inputs)), sum(t * h * w for t, h, w in self.grids(inputs))
 
     @property
     def device(self) -> torch.device:
@@ -146,6 +165,28 @@ class VideoLM(ABC):
     def embed(self, tokens: list[int]) -> Tensor:
         """(n, H) embeddings of text tokens."""
         return self.language_model.embed_tokens(torch.tensor(tokens, device=self.device))
+
+    def prefill(self, prompt: Prompt, cache: KVCache, recorder: PrefillRecorder | None = None) -> Tensor:
+        """Run a whole prompt into an empty cache: (S, H) hidden states after the final norm."""
+        if recorder is None or recorder.early_layer == 0:
+            return self._prefill(prompt, cache, recorder)
+        return self._prefill_watched(prompt, cache, recorder)
+
+    def _prefill_watched(self, prompt: Prompt, cache: KVCache, recorder: PrefillRecorder) -> Tensor:
+        def show(_: Any, __: Any, kwargs: dict[str, Any], out: Any) -> None:
+            if kwargs.get("recorder") is recorder:  # another request may run through the same layer
+                recorder.states((out[0] if isinstance(out, tuple) else out)[0])
+
+        layer = self.language_model.layers[recorder.early_layer - 1]
+        handle = layer.register_forward_hook(show, with_kwargs=True)
+        try:
+            return self._prefill(prompt, cache, recorder)
+        finally:
+            handle.remove()
+
+    def _prefill(self, prompt: Prompt, cache: KVCache, recorder: Recorder | None) -> Tensor:
+        """What differs by family: features that enter behind the embeddings."""
+        return self.forward(prompt.embeds, prompt.positions, cache, recorder=recorder)
 
     def forward(
         self,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rushes.errors import RushesError
-from rushes.models.base import Features, Inputs, Prompt, VideoLM, single_request
+from rushes.models.base import Features, Grid, Inputs, Prompt, VideoLM, single_request
 
 
 class Qwen2_5_VL(VideoLM):
@@ -57,7 +57,13 @@ class Qwen2_5_VL(VideoLM):
             # As `generate` counts on: from the last column. Under transformers 5.x that can lie inside the time range
             # of a long video, whose end it does not wait for.
             next_position=int(positions[:, -1].max()) + 1,
+            grids=self.grids(inputs),
         )
+
+    def grids(self, inputs: Inputs) -> tuple[Grid, ...]:
+        grids = inputs.get("video_grid_thw")
+        merge = self.config.vision_config.spatial_merge_size
+        return () if grids is None else tuple((t, h // merge, w // merge) for t, h, w in grids.tolist())
 
     def _positions(self, ids: Tensor, kinds: Tensor, inputs: Inputs) -> Tensor:
         """(3, S), from the model's own rule. Without images and videos: 0..S-1."""

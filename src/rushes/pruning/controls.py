@@ -1,65 +1,63 @@
 """The controls without which a scorer proves nothing: all, none, evenly spaced, random."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rushes.pruning.base import top
-from rushes.signals import Signal, Signals
+from rushes.models.base import Grid
+from rushes.pruning.base import Scorer
+from rushes.signals import Signals
 
 
 @dataclass(frozen=True, slots=True)
-class Full:
+class Full(Scorer):
     """No pruning: every video token stays, whatever the budget."""
 
-    needs: frozenset[Signal] = frozenset()
+    def budget(self, keep: float, video_tokens: int) -> int:
+        return video_tokens
 
     def score(self, signals: Signals) -> Tensor:
         return torch.ones(signals.video_tokens)
 
-    def select(self, scores: Tensor, budget: int) -> Tensor:
+    def select(self, scores: Tensor, budget: int, grids: Sequence[Grid] = ()) -> Tensor:
         return torch.arange(len(scores))
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(Scorer):
     """A blind draft: every video token is dropped, whatever the budget."""
 
-    needs: frozenset[Signal] = frozenset()
+    def budget(self, keep: float, video_tokens: int) -> int:
+        return 0
 
     def score(self, signals: Signals) -> Tensor:
         return torch.zeros(signals.video_tokens)
 
-    def select(self, scores: Tensor, budget: int) -> Tensor:
+    def select(self, scores: Tensor, budget: int, grids: Sequence[Grid] = ()) -> Tensor:
         return torch.arange(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Uniform:
+class Uniform(Scorer):
     """Evenly spaced by flattened index: linspace(0, m - 1, K)."""
-
-    needs: frozenset[Signal] = frozenset()
 
     def score(self, signals: Signals) -> Tensor:
         return torch.zeros(signals.video_tokens)
 
-    def select(self, scores: Tensor, budget: int) -> Tensor:
+    def select(self, scores: Tensor, budget: int, grids: Sequence[Grid] = ()) -> Tensor:
         return evenly(torch.arange(len(scores)), budget)
 
 
 @dataclass(frozen=True, slots=True)
-class Random:
+class Random(Scorer):
     """A seeded random subset."""
 
     seed: int = 0
-    needs: frozenset[Signal] = frozenset()
 
     def score(self, signals: Signals) -> Tensor:
         return torch.rand(signals.video_tokens, generator=torch.Generator().manual_seed(self.seed))
-
-    def select(self, scores: Tensor, budget: int) -> Tensor:
-        return top(scores, budget)
 
 
 def evenly(candidates: Tensor, count: int) -> Tensor:

@@ -1,18 +1,21 @@
 """SpecVLM's two-stage pruning, guided by the target's own attention (arXiv 2508.16201, section 3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from rushes.errors import RushesError
-from rushes.pruning.base import top
+from rushes.models.base import Grid
+from rushes.pruning.base import Scorer, top
 from rushes.pruning.controls import evenly
 from rushes.signals import Signal, Signals
 
 
 @dataclass(frozen=True, slots=True)
-class SpecVLM:
+class SpecVLM(Scorer):
     """Stage I keeps what the target attends to, stage II spreads the rest of the budget evenly.
 
     Args:
@@ -21,7 +24,7 @@ class SpecVLM:
     """
 
     attention_share: float = 0.5
-    needs: frozenset[Signal] = frozenset({Signal.TEXT_ATTENTION})
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.TEXT_ATTENTION})
 
     def __post_init__(self) -> None:
         if not 0 <= self.attention_share <= 1:
@@ -31,7 +34,7 @@ class SpecVLM:
         assert signals.text_attention is not None, "TEXT_ATTENTION was asked for"
         return signals.text_attention
 
-    def select(self, scores: Tensor, budget: int) -> Tensor:
+    def select(self, scores: Tensor, budget: int, grids: Sequence[Grid] = ()) -> Tensor:
         budget = min(budget, len(scores))
         ordered = scores.sort(descending=True, stable=True).values.double()
         reached = ordered.cumsum(0) >= self.attention_share * (1 - 1e-12) * ordered.sum()
