@@ -11,7 +11,8 @@ from rushes.errors import RushesError
 class KVCache:
     """Keys and values of one request for one model.
 
-    It speaks the part of transformers' cache interface that attention layers call (`update`, `get_seq_length`).
+    It speaks the part of transformers' cache interface that attention layers call (`update`, `get_seq_length`) and that
+    the builders of masks ask (`get_query_offset`, `get_mask_sizes`).
     Slots are cache indices; rope positions are kept elsewhere and are never derived from slots.
 
     Args:
@@ -54,6 +55,14 @@ class KVCache:
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Committed slots."""
         return self.length
+
+    def get_query_offset(self, layer_idx: int = 0) -> int:
+        """Slot of the next row."""
+        return self.length
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        """How many keys `query_length` new rows see, and the slot of the first key."""
+        return self.length + query_length, 0
 
     def advance(self, count: int) -> None:
         """Commit `count` slots that a forward has just written."""

@@ -44,6 +44,9 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
     frames: Annotated[int | None, typer.Option(help="Take so many frames.")] = None,
     fps: Annotated[float | None, typer.Option(help="Take so many frames a second.")] = None,
+    positions: Annotated[
+        str, typer.Option(help="stock, as transformers numbers the prompt, or reference, as the model's own code does.")
+    ] = "stock",
     device: Device = None,
     draft_device: Annotated[str | None, typer.Option(help="Of the draft; the target's by default.")] = None,
     dtype: Annotated[str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")] = "auto",
@@ -75,6 +78,7 @@ def generate(
         top_p=top_p,
         top_k=top_k,
         seed=seed,
+        positions=positions,
         check=check,
     )
     prompt = DEFAULT_PROMPT if prompt is None else prompt

@@ -10,7 +10,7 @@ from torch import Tensor
 from rushes.drafting.state import DraftState
 from rushes.errors import RushesError
 from rushes.methods import Method
-from rushes.models.base import Features, Inputs, Prompt, VideoLM, single_request
+from rushes.models.base import Inputs, Prompt, VideoLM, single_request
 from rushes.pruning.base import budget_of
 from rushes.recording import Recording
 from rushes.sampling import RepetitionPenalty, Sampling
@@ -28,6 +28,7 @@ class Options:
         sampling: Greedy by default.
         eos: Token ids that end the answer.
         repack_positions: Number the draft's remaining columns anew instead of keeping their own positions.
+        positions: The rule of the rope positions, "stock" or "reference"; see `VideoLM.prompt`.
     """
 
     keep: float = 0.1
@@ -35,6 +36,7 @@ class Options:
     sampling: Sampling = field(default_factory=Sampling)
     eos: tuple[int, ...] = ()
     repack_positions: bool = False
+    positions: str = "stock"
 
     def __post_init__(self) -> None:
         budget_of(self.keep, 0)
@@ -100,7 +102,7 @@ def decode(
         _check_context(length - video_tokens + budget, budget, options, draft, "draft")
     with stats.phase("vision", target.device):
         features = target.encode(inputs)
-    prompt = target.prompt(inputs, features)
+    prompt = target.prompt(inputs, features, options.positions)
 
     # 1. The target reads everything: whatever it will emit is decided by the full video.
     with stats.phase("target_prefill", target.device):
@@ -148,9 +150,12 @@ def decode(
             kept = method.scorer.select(scores, budget, prompt.grids).cpu()
         # 3. The draft reads these, and all of the text.
         with stats.phase("vision", draft.device):
-            seen = _moved(features, draft) if share_features else draft.encode(inputs) if len(kept) else None
+            if share_features:
+                seen = features.to(draft.device, draft.dtype)
+            else:  # a blind draft gets placeholders for the features that are dropped anyway
+                seen = draft.encode(inputs) if len(kept) else draft.blind_features(inputs)
         with stats.phase("draft_prefill", draft.device):
-            pruned = _draft_prompt(draft, inputs, seen, kept, video_tokens, options)
+            pruned = draft.prompt(inputs, seen, options.positions).prune(kept, repack=options.repack_positions)
             request.drafter = drafter
             request.draft = DraftState(draft, pruned, len(pruned) + options.max_new_tokens + window, sampling, penalty)
             request.draft.pending = [first]
@@ -199,23 +204,6 @@ def _recording(method: Method, prompt: Prompt, target: VideoLM) -> Recording | N
     if scorer is None:
         return None
     return Recording(prompt, scorer.needs, scorer.early_layer(target.text_config.num_hidden_layers))
-
-
-def _draft_prompt(
-    draft: VideoLM, inputs: Inputs, seen: Features | None, kept: Tensor, video_tokens: int, options: Options
-) -> Prompt:
-    if seen is None:  # blind: placeholders stand in for the features that are dropped anyway
-        rows = torch.zeros(video_tokens, draft.text_config.hidden_size, device=draft.device, dtype=draft.dtype)
-        image = draft.encode({k: v for k, v in inputs.items() if "video" not in k}).image
-        seen = Features(video=rows if video_tokens else None, image=image)
-    return draft.prompt(inputs, seen).prune(kept, repack=options.repack_positions)
-
-
-def _moved(features: Features, draft: VideoLM) -> Features:
-    def move(rows: Tensor | None) -> Tensor | None:
-        return None if rows is None else rows.to(draft.device, draft.dtype)
-
-    return Features(move(features.video), move(features.image))
 
 
 def _check_context(tokens: int, video_tokens: int, options: Options, model: VideoLM, role: str) -> None:

@@ -101,6 +101,7 @@ class Pair:
         notes = () if video is None else (*video.notes, *pixel_notes(self.processor, inputs, video))
         for event in self._events(inputs, stats, settings):
             if event.result is not None:
+                notes += event.result.notes
                 event = replace(event, result=replace(event.result, frames=shown, notes=notes))
             yield event
 
@@ -156,6 +157,7 @@ class Pair:
             yield Event(fresh, list(last.tokens))
         assert last is not None
         assert last.finish_reason is not None
+        note = self.target.positions_note(inputs) if options.positions == "stock" else None
         stats.time_s["total"] += before
         stats.time_to_first_token_s += before
         yield Event(
@@ -169,15 +171,26 @@ class Pair:
                 video_tokens=last.video_tokens,
                 kept_indices=last.kept.tolist(),
                 metrics=stats.metrics(),
-                check=self.compare(inputs, self._plain(inputs, options), tokens, penalty) if settings.check else None,
+                notes=() if note is None else (note,),
+                check=self.compare(inputs, self._plain(inputs, options), tokens, penalty, options.positions)
+                if settings.check
+                else None,
             )
         )
 
-    def compare(self, inputs: Inputs, plain: list[int], tokens: list[int], penalty: float | None = None) -> Check:
+    def compare(
+        self,
+        inputs: Inputs,
+        plain: list[int],
+        tokens: list[int],
+        penalty: float | None = None,
+        positions: str = "stock",
+    ) -> Check:
         """Hold an answer against plain greedy decoding's tokens for the same inputs.
 
         Args:
             penalty: The repetition penalty that both were decoded with; None is the checkpoint's.
+            positions: The rule of the rope positions that both were decoded with.
         """
         if plain == tokens:
             return Check(True)
@@ -185,7 +198,8 @@ class Pair:
         at = next((i for i in range(same) if plain[i] != tokens[i]), same)
         if at == same:
             return Check(False, at)
-        logits = self._next_logits(inputs, plain[:at], self.repetition_penalty if penalty is None else penalty)
+        penalty = self.repetition_penalty if penalty is None else penalty
+        logits = self._next_logits(inputs, plain[:at], penalty, positions)
         return Check(False, at, float(logits[plain[at]] - logits[tokens[at]]))
 
     def _plain(self, inputs: Inputs, options: Options) -> list[int]:
@@ -193,14 +207,14 @@ class Pair:
         return [token for step in progress for token in step.tokens]
 
     @torch.inference_mode()
-    def _next_logits(self, inputs: Inputs, prefix: list[int], penalty: float) -> torch.Tensor:
+    def _next_logits(self, inputs: Inputs, prefix: list[int], penalty: float, rule: str) -> torch.Tensor:
         """(V,) the target's logits behind the prompt and `prefix`, from one pass over all of it."""
         target = self.target
-        prompt = target.prompt(inputs, target.encode(inputs))
+        prompt = target.prompt(inputs, target.encode(inputs), rule)
         written = target.rows_at(prompt.next_position, list(range(len(prefix))), prompt.positions.shape[0])
         embeds = torch.cat([prompt.embeds, target.embed(prefix)]) if prefix else prompt.embeds
-        positions = torch.cat([prompt.positions, written], dim=1)
-        hidden = target.forward(embeds, positions, target.new_cache(len(embeds)))
+        whole = replace(prompt, embeds=embeds, positions=torch.cat([prompt.positions, written], dim=1))
+        hidden = target.prefill(whole, target.new_cache(len(whole)))
         history = RepetitionPenalty(penalty, single_request(inputs).to(target.device), target.vocabulary)
         return history(target.logits(hidden[-1:]), [prefix])[0].float()
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from rushes.decoding import Options
 from rushes.errors import RushesError
 from rushes.methods import Method, method
+from rushes.models.base import POSITIONS
 from rushes.sampling import Sampling
 
-POSITIONS = ("original", "repacked")
+DRAFT_POSITIONS = ("original", "repacked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Settings:
         temperature, top_p, top_k: As in transformers; temperature 0 is greedy.
         repetition_penalty: None takes the checkpoint's.
         seed: For sampling.
+        positions: How the prompt is numbered: "stock", as transformers' `generate` does, or "reference", by the model's
+            original rule, also vLLM's. They differ for Qwen2-VL and Qwen2.5-VL, most with long videos.
         draft_positions: "original" keeps each remaining token's own position, "repacked" numbers them anew.
         check: Also decode plainly and compare.
 
@@ -38,13 +41,16 @@ class Settings:
     top_k: int = 0
     repetition_penalty: float | None = None
     seed: int | None = None
+    positions: str = "stock"
     draft_positions: str = "original"
     check: bool = False
 
     def __post_init__(self) -> None:
         self.recipe()
         self.options()
-        if self.draft_positions not in POSITIONS:
+        if self.positions not in POSITIONS:
+            raise RushesError(f"positions must be 'stock' or 'reference', got {self.positions!r}")
+        if self.draft_positions not in DRAFT_POSITIONS:
             raise RushesError(f"draft_positions must be 'original' or 'repacked', got {self.draft_positions!r}")
         if self.check and self.temperature > 0:
             raise RushesError("check compares with plain greedy decoding; leave the temperature at 0")
@@ -67,4 +73,5 @@ class Settings:
             sampling=Sampling(self.temperature, self.top_p, self.top_k, penalty, self.seed),
             eos=eos,
             repack_positions=self.draft_positions == "repacked",
+            positions=self.positions,
         )

@@ -7,6 +7,7 @@ import pytest
 from rushes import Pair, RushesError
 from rushes._transformers import transformers
 from rushes.models.qwen2_5_vl import Qwen2_5_VL
+from rushes.models.qwen2_vl import Qwen2_VL
 from rushes.models.registry import adapt, adapter_for, families
 from tiny import tiny_qwen2_5_vl, tiny_qwen2_vl
 
@@ -15,9 +16,11 @@ def config(family: type = transformers.Qwen2_5_VLConfig, **text: Any) -> Any:
     return family(text_config={"num_hidden_layers": 4, **text})
 
 
-@pytest.mark.parametrize("family", [transformers.Qwen2VLConfig, transformers.Qwen2_5_VLConfig])
-def test_supported_families_get_their_adapter(family: type) -> None:
-    assert adapter_for(config(family), "x") is Qwen2_5_VL
+@pytest.mark.parametrize(
+    ("family", "adapter"), [(transformers.Qwen2VLConfig, Qwen2_VL), (transformers.Qwen2_5_VLConfig, Qwen2_5_VL)]
+)
+def test_supported_families_get_their_adapter(family: type, adapter: type) -> None:
+    assert adapter_for(config(family), "x") is adapter
     assert config(family).model_type in families()
 
 

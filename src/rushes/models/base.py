@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -11,9 +10,12 @@ from torch import Tensor
 from rushes.attention import Recorder, use_folded_attention
 from rushes.cache import KVCache
 from rushes.errors import RushesError
+from rushes.models.prompt import Features, Grid, Prompt
+
+__all__ = ["Features", "Grid", "Inputs", "PrefillRecorder", "Prompt", "VideoLM", "single_request"]
 
 Inputs = Mapping[str, Any]  # what a processor returns, for one request
-Grid = tuple[int, int, int]  # cells of one video: frames in time, rows, columns; one video token each, in this order
+POSITIONS = ("stock", "reference")
 
 
 class PrefillRecorder(Recorder, Protocol):
@@ -26,77 +28,6 @@ class PrefillRecorder(Recorder, Protocol):
 
     def states(self, hidden: Tensor) -> None:
         """(S, H) hidden states behind `early_layer` layers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Projected vision features, ready to stand in for placeholder tokens.
-
-    Attributes:
-        video: (m, H) one row for each video token, in prompt order; None without a video.
-        image: (i, H) the same for images.
-    """
-
-    video: Tensor | None = None
-    image: Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt as the language model sees it.
-
-    Cache slots are the columns here, 0..S-1; rope positions are `positions`. They are two things.
-
-    Attributes:
-        embeds: (S, H).
-        positions: (R, S) rope positions, R = 3 (time, height, width) or 1.
-        video_columns: (m,) ascending columns that hold video tokens.
-        next_position: Rope position of the first token that will be written.
-        grids: The cells that the m video tokens stand for, video by video; () once some were dropped.
-    """
-
-    embeds: Tensor
-    positions: Tensor
-    video_columns: Tensor
-    next_position: int
-    grids: tuple[Grid, ...] = ()
-
-    def __len__(self) -> int:
-        return self.embeds.shape[0]
-
-    @property
-    def text_rows_after_video(self) -> int:
-        """Columns behind the last video token; 0 when there is no video."""
-        if len(self.video_columns) == 0:
-            return 0
-        return len(self) - 1 - int(self.video_columns[-1])
-
-    def prune(self, kept: Tensor, *, repack: bool = False) -> "Prompt":
-        """Keep all text and only the video tokens `kept` ((K,) ascending indices into the video tokens).
-
-        Args:
-            kept: Which video tokens stay.
-            repack: Number the remaining columns 0..n-1 instead of keeping each one's own position (SpecVLM's official
-                code does that; `methods.md` section 1).
-        """
-        stays = torch.ones(len(self), dtype=torch.bool, device=self.embeds.device)
-        stays[self.video_columns] = False
-        stays[self.video_columns[kept.to(stays.device)]] = True
-        columns = stays.nonzero().squeeze(1)
-        video = torch.zeros_like(stays)
-        video[self.video_columns] = True
-        positions, following = self.positions[:, columns], self.next_position
-        if repack:
-            positions = torch.arange(len(columns), device=positions.device).expand(positions.shape[0], -1)
-            following = len(columns)
-        return replace(
-            self,
-            embeds=self.embeds[columns],
-            positions=positions,
-            video_columns=video[columns].nonzero().squeeze(1),
-            next_position=following,
-            grids=self.grids if len(kept) == len(self.video_columns) else (),
-        )
 
 
 class VideoLM(ABC):
@@ -127,8 +58,14 @@ class VideoLM(ABC):
         """Run the vision tower, once for each request."""
 
     @abstractmethod
-    def prompt(self, inputs: Inputs, features: Features) -> Prompt:
-        """Embed the prompt with its features and compute the rope positions as `generate` would."""
+    def prompt(self, inputs: Inputs, features: Features, positions: str = "stock") -> Prompt:
+        """Embed the prompt with its features and compute its rope positions.
+
+        Args:
+            inputs, features: What the processor returned, and what `encode` made of it.
+            positions: "stock", as the installed transformers' `generate` computes them, or "reference", the model's
+                original rule. Families that have one rule only take both words for it.
+        """
 
     @abstractmethod
     def vision_state(self) -> Mapping[str, Tensor]:
@@ -137,6 +74,17 @@ class VideoLM(ABC):
     @abstractmethod
     def grids(self, inputs: Inputs) -> tuple[Grid, ...]:
         """The cells that the video tokens of a prompt stand for, video by video, without running anything."""
+
+    def positions_note(self, inputs: Inputs) -> str | None:
+        """Says so when "stock" and "reference" positions of these inputs differ, without running anything."""
+        return None
+
+    def blind_features(self, inputs: Inputs) -> Features:
+        """Placeholders for the video, which nobody will look at, and true features for images."""
+        tokens = self.count(inputs)[1]
+        image = self.encode({k: v for k, v in inputs.items() if "video" not in k}).image
+        rows = torch.zeros(tokens, self.text_config.hidden_size, device=self.device, dtype=self.dtype)
+        return Features(video=rows if tokens else None, image=image)
 
     def count(self, inputs: Inputs) -> tuple[int, int]:
         """Tokens of a prompt, and how many of them stand for video, without running anything."""
@@ -173,12 +121,21 @@ class VideoLM(ABC):
         return self._prefill_watched(prompt, cache, recorder)
 
     def _prefill_watched(self, prompt: Prompt, cache: KVCache, recorder: PrefillRecorder) -> Tensor:
-        def show(_: Any, __: Any, kwargs: dict[str, Any], out: Any) -> None:
+        layers = self.language_model.layers
+
+        def read(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if kwargs.get("recorder") is recorder:  # another request may run through the same layer
+                recorder.states((args[0] if args else kwargs["hidden_states"])[0])
+
+        def written(_: Any, __: Any, kwargs: dict[str, Any], out: Any) -> None:
+            if kwargs.get("recorder") is recorder:
                 recorder.states((out[0] if isinstance(out, tuple) else out)[0])
 
-        layer = self.language_model.layers[recorder.early_layer - 1]
-        handle = layer.register_forward_hook(show, with_kwargs=True)
+        # What the next layer reads: some families add to what the layer before it wrote.
+        if recorder.early_layer < len(layers):
+            handle = layers[recorder.early_layer].register_forward_pre_hook(read, with_kwargs=True)
+        else:
+            handle = layers[-1].register_forward_hook(written, with_kwargs=True)
         try:
             return self._prefill(prompt, cache, recorder)
         finally:
@@ -195,6 +152,7 @@ class VideoLM(ABC):
         cache: KVCache,
         mask: Tensor | None = None,
         recorder: Recorder | None = None,
+        **more: Any,
     ) -> Tensor:
         """Run n new columns behind the cache and commit their slots.
 
@@ -205,18 +163,21 @@ class VideoLM(ABC):
             mask: (n, cache.length + n) bool, True where a row may look. None: everything for one row, causal for a
                 prefill into an empty cache.
             recorder: Looks at every layer's queries and keys.
+            more: What else the family's language model reads.
 
         Returns:
             (n, H) hidden states after the final norm.
         """
         if mask is None and len(embeds) > 1 and cache.length > 0:
             raise ValueError("several rows behind a filled cache need a mask")
-        more = {} if recorder is None else {"recorder": recorder}
+        if recorder is not None:
+            more["recorder"] = recorder
         out = self.language_model(
             inputs_embeds=embeds[None],
-            position_ids=positions[:, None],
-            # As a mapping: transformers then builds no mask of its own.
-            attention_mask={"full_attention": None if mask is None else mask[None, None]},
+            position_ids=positions if len(positions) == 1 else positions[:, None],
+            # Every family takes a mask of four dimensions as it is, and builds none where there is none: for one row,
+            # and for a prefill into an empty cache, which is causal by a flag.
+            attention_mask=None if mask is None else mask[None, None],
             past_key_values=cache,
             use_cache=True,
             **more,

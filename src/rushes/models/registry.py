@@ -5,8 +5,10 @@ from typing import Any
 from rushes.errors import RushesError
 from rushes.models.base import VideoLM
 from rushes.models.qwen2_5_vl import Qwen2_5_VL
+from rushes.models.qwen2_vl import Qwen2_VL
+from rushes.models.qwen3_vl import Qwen3_VL
 
-ADAPTERS: tuple[type[VideoLM], ...] = (Qwen2_5_VL,)
+ADAPTERS: tuple[type[VideoLM], ...] = (Qwen2_VL, Qwen2_5_VL, Qwen3_VL)
 
 # Their linear-attention or state-space layers keep a running state: `crop` leaves it wrong without an error.
 CANNOT_ROLL_BACK = ("qwen3_5", "qwen3_next", "jamba", "bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "zamba2")
