@@ -6,9 +6,10 @@ import pytest
 
 from rushes import RushesError
 from rushes.drafting.chain import Chain
+from rushes.drafting.sage import AdaptiveTree
 from rushes.drafting.tree import StaticTree
-from rushes.methods import DRAFTERS, MAX_GAMMA, METHODS, SCHEDULES, SCORERS, VERIFIERS, method
-from rushes.pruning.controls import Full
+from rushes.methods import AUTO_GAMMA, DRAFTERS, MAX_GAMMA, METHODS, SCHEDULES, SCORERS, VERIFIERS, method, scorer
+from rushes.pruning.controls import Full, Random
 from rushes.pruning.specvlm import SpecVLM
 
 
@@ -21,7 +22,14 @@ def test_every_name_parses(name: str) -> None:
     assert (made.drafter is None) == (made.scorer is None) == (name == "ar")
 
 
-@pytest.mark.parametrize("name", map("+".join, product(SCORERS, DRAFTERS, VERIFIERS, SCHEDULES)))
+def goes_together(scorer: str, drafter: str) -> bool:
+    return drafter == "self" or not SCORERS[scorer]().per_layer
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["+".join(parts) for parts in product(SCORERS, DRAFTERS, VERIFIERS, SCHEDULES) if goes_together(*parts[:2])],
+)
 def test_every_combination_can_be_spelled_out(name: str) -> None:
     scorer, drafter, verifier, schedule = name.split("+")
     made = method(name)
@@ -58,7 +66,7 @@ def test_a_gamma_out_of_range_is_refused(gamma: int, name: str) -> None:
     [
         ("specvml", "unknown method 'specvml'; did you mean 'specvlm'"),
         ("spec", "unknown method 'spec'; did you mean 'specvlm'"),
-        ("", "unknown method ''; known: ar, sd, specvlm"),
+        ("", "unknown method ''; known: ar, sd, sage, std, specvlm"),
         ("full+chain+exact", r"has 3 parts; spell out four, scorer\+drafter\+verifier\+schedule"),
         ("full+chain+exact+sequential+", "has 5 parts"),
         ("ful+chain+exact+sequential", "unknown scorer 'ful'; did you mean 'full'"),
@@ -71,3 +79,46 @@ def test_a_gamma_out_of_range_is_refused(gamma: int, name: str) -> None:
 def test_a_wrong_name_is_answered_with_the_nearest(name: str, message: str) -> None:
     with pytest.raises(RushesError, match=message):
         method(name)
+
+
+@pytest.mark.parametrize("drafter", ["chain", "tree", "sage"])
+def test_a_scorer_for_each_layer_needs_the_targets_own_layers(drafter: str) -> None:
+    with pytest.raises(RushesError, match=f"only the drafter 'self' can use, not '{drafter}'"):
+        method(f"std+{drafter}+exact+sequential")
+
+
+def test_parameters_reach_their_part() -> None:
+    assert method("specvlm:attention_share=0.4").scorer == SpecVLM(0.4)
+    assert method("specvlm:attention_share=0.4:gamma=3").drafter == StaticTree(3)
+    assert method("sage:nodes=7").drafter == AdaptiveTree(nodes=7)
+    spelled = method("random:seed=3+chain:gamma=7+exact+sequential")
+    assert (spelled.scorer, spelled.drafter) == (Random(3), Chain(7))
+    assert scorer("specvlm:attention_share=0.25") == SpecVLM(0.25)
+
+
+def test_auto_gives_the_drafter_room() -> None:
+    made = method("specvlm", "auto")
+    assert made.auto
+    assert made.drafter == StaticTree(AUTO_GAMMA)
+    assert not method("specvlm", 5).auto
+
+
+@pytest.mark.parametrize(
+    ("name", "gamma", "message"),
+    [
+        ("specvlm:atention_share=0.4", None, "unknown parameter of method 'specvlm' 'atention_share'; did you mean"),
+        ("specvlm:attention_share", None, "'attention_share' is no parameter; write name:parameter=value"),
+        ("specvlm:attention_share=x", None, "attention_share must be a number, got 'x'"),
+        ("specvlm:attention_share=2", None, "attention_share must be between 0 and 1, got 2"),
+        ("random:seed=1.5+chain+exact+sequential", None, "random:seed must be a whole number, got '1.5'"),
+        ("full:seed=1+chain+exact+sequential", None, "scorer 'full' has no parameters, got seed=1"),
+        ("uniform+chain:gama=1+exact+sequential", None, "unknown parameter of drafter 'chain' 'gama'; did you mean"),
+        ("ar:keep=1", None, "method 'ar' has no parameters, got keep=1"),
+        ("sd:gamma=3", 4, "gamma is given twice: 4 and in 'sd:gamma=3'"),
+        ("sd:gamma=3:gamma=4", None, "gamma is given twice"),
+        ("sd", "fast", "gamma must be a number or 'auto', got 'fast'"),
+    ],
+)
+def test_a_wrong_parameter_is_refused(name: str, gamma: str | int | None, message: str) -> None:
+    with pytest.raises(RushesError, match=message):
+        method(name, gamma)

@@ -1,6 +1,7 @@
 """A KV cache that is allocated once, written in place, and rolled back by a counter."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -86,6 +87,38 @@ class KVCache:
             # Gathered into a new tensor first: source and destination may overlap.
             self._data[..., to : to + len(moved), :] = self._data.index_select(4, source)
         self.roll_back(start + len(slots))
+
+    def set_aside(self, columns: Tensor, kept: Tensor) -> None:
+        """Move all but the kept ones of `columns` to the front; everything else follows in its old order.
+
+        Attention does not care where a slot lies, its key carries its position. One layer at a time is gathered and
+        written back, so that nothing is held twice.
+
+        Args:
+            columns: (m,) ascending slots.
+            kept: (K,) or (layers, K) ascending indices into `columns`.
+        """
+        if kept.shape[-1] == len(columns):
+            return
+        columns, kept = columns.to(self._data.device), kept.to(self._data.device)
+        end = int(columns[-1]) + 1
+        order = columns
+        for layer, (keys, values) in enumerate(self._layers):
+            if layer == 0 or kept.dim() == 2:
+                goes = torch.zeros(end, dtype=torch.bool, device=columns.device)
+                goes[columns] = True
+                goes[columns[kept if kept.dim() == 1 else kept[layer]]] = False
+                order = torch.cat([goes.nonzero(), (~goes).nonzero()]).squeeze(1)
+            for slots in (keys, values):
+                slots[:, :, :end] = slots.index_select(2, order)
+
+    def tail(self, hidden: int) -> "KVCache":
+        """The same memory without the first `hidden` slots, with a counter of its own."""
+        view = copy(self)
+        view.capacity, view.length, view.bytes = self.capacity - hidden, self.length - hidden, 0
+        view._data = self._data[..., hidden:, :]
+        view._layers = [(view._data[0, i], view._data[1, i]) for i in range(len(self._layers))]
+        return view
 
 
 def _check_memory(needed: int, capacity: int, device: torch.device) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rushes.drafting.own import SelfState
 from rushes.drafting.state import DraftState
 from rushes.errors import RushesError
 from rushes.methods import Method
@@ -15,6 +16,7 @@ from rushes.pruning.base import budget_of
 from rushes.recording import Recording
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.base import Request
+from rushes.scheduling.pace import Pace
 from rushes.stats import Stats
 
 
@@ -50,7 +52,8 @@ class Progress:
 
     Attributes:
         tokens: The tokens that this step emitted.
-        kept: (K,) ascending indices of the video tokens that the draft sees; empty for plain decoding.
+        kept: Ascending indices of the video tokens that the draft sees, in one layer at least; empty for plain
+            decoding.
         finish_reason: "stop" or "length" once the answer is complete.
     """
 
@@ -74,7 +77,7 @@ def decode(
     """Decode one request.
 
     Args:
-        target, draft: The pair; a method without a drafter needs no draft.
+        target, draft: The pair; plain decoding and self-speculation need no draft.
         inputs: What the processor returned, batch of one.
         method, options: What to do.
         stats: Filled in.
@@ -88,18 +91,18 @@ def decode(
     """
     arrived = time.perf_counter()  # moved on by the time that the caller takes between two steps
     sampling = options.sampling
-    drafter = method.drafter if draft is not None else None
-
+    drafter = method.drafter
     window = 0 if drafter is None else drafter.max_nodes
 
     length, video_tokens = target.count(inputs)
     _check_context(length, video_tokens, options, target, "target")
     budget = 0
-    if draft is not None and method.scorer is not None:
+    if method.scorer is not None:
         # How many stay does not depend on the scores: what cannot work is refused before any work.
         method.scorer.check(target.grids(inputs))
         budget = method.scorer.budget(options.keep, video_tokens)
-        _check_context(length - video_tokens + budget, budget, options, draft, "draft")
+        if draft is not None:
+            _check_context(length - video_tokens + budget, budget, options, draft, "draft")
     with stats.phase("vision", target.device):
         features = target.encode(inputs)
     prompt = target.prompt(inputs, features, options.positions)
@@ -143,24 +146,32 @@ def decode(
         verifier=method.verifier,
         stats=stats,
     )
-    if drafter is not None and draft is not None and method.scorer is not None and recording is not None:
+    if drafter is not None and method.scorer is not None and recording is not None:
         # 2. Its signals say which video tokens the draft gets to see.
         with stats.phase("scoring", target.device):
             scores = method.scorer.score(recording.signals(features))
             kept = method.scorer.select(scores, budget, prompt.grids).cpu()
-        # 3. The draft reads these, and all of the text.
-        with stats.phase("vision", draft.device):
-            if share_features:
-                seen = features.to(draft.device, draft.dtype)
-            else:  # a blind draft gets placeholders for the features that are dropped anyway
-                seen = draft.encode(inputs) if len(kept) else draft.blind_features(inputs)
-        with stats.phase("draft_prefill", draft.device):
-            pruned = draft.prompt(inputs, seen, options.positions).prune(kept, repack=options.repack_positions)
-            request.drafter = drafter
-            request.draft = DraftState(draft, pruned, len(pruned) + options.max_new_tokens + window, sampling, penalty)
-            request.draft.pending = [first]
-            stats.cache_bytes["draft"] = request.draft.cache.bytes
-        progress = Progress([], video_tokens, kept)
+        # 3. The draft reads these, and all of the text; or the target looks at that part of its own cache.
+        if drafter.own:
+            with stats.phase("draft_prefill", target.device):
+                request.draft = SelfState(target, cache, prompt, kept, sampling, penalty)
+        else:
+            assert draft is not None, "a method with a draft model was refused without one"
+            with stats.phase("vision", draft.device):
+                if share_features:
+                    seen = features.to(draft.device, draft.dtype)
+                else:  # a blind draft gets placeholders for the features that are dropped anyway
+                    seen = draft.encode(inputs) if len(kept) else draft.blind_features(inputs)
+            with stats.phase("draft_prefill", draft.device):
+                pruned = draft.prompt(inputs, seen, options.positions).prune(kept, repack=options.repack_positions)
+                capacity = len(pruned) + options.max_new_tokens + window
+                request.draft = DraftState(draft, pruned, capacity, sampling, penalty)
+        request.drafter = drafter
+        request.draft.pending = [first]
+        request.pace = Pace(drafter.gamma) if method.auto else None
+        stats.pace = request.pace
+        stats.cache_bytes["draft"] = request.draft.cache.bytes
+        progress = Progress([], video_tokens, kept.unique() if kept.dim() == 2 else kept)
         left = time.perf_counter() - arrived
         yield progress
         arrived = time.perf_counter() - left

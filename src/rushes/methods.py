@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from rushes.drafting.chain import Chain
+from rushes.drafting.own import SelfChain
+from rushes.drafting.sage import AdaptiveTree
 from rushes.drafting.tree import StaticTree
 from rushes.errors import RushesError, unknown_name
+from rushes.parts import make, parameters, split
 from rushes.pruning.attention import Attention
 from rushes.pruning.base import Scorer
 from rushes.pruning.controls import Full, Nothing, Random, Uniform
+from rushes.pruning.hippo import Hippo
 from rushes.pruning.specvlm import SpecVLM
+from rushes.pruning.std import LayerAttention
+from rushes.pruning.uvprune import UVPrune
 from rushes.scheduling.base import Drafter, Schedule
 from rushes.scheduling.sequential import Sequential
 from rushes.verification.base import Lossless, Verifier
@@ -22,19 +28,30 @@ SCORERS: dict[str, Callable[[], Any]] = {
     "random": Random,
     "attention": Attention,
     "specvlm": SpecVLM,
+    "hippo": Hippo,
+    "uvprune": UVPrune,
+    "std": LayerAttention,
 }
-DRAFTERS: dict[str, Callable[..., Any]] = {"chain": Chain, "tree": StaticTree}
+DRAFTERS: dict[str, Callable[..., Any]] = {
+    "chain": Chain,
+    "tree": StaticTree,
+    "sage": AdaptiveTree,
+    "self": SelfChain,
+}
 VERIFIERS: dict[str, Callable[[], Any]] = {"exact": Lossless, "sampling": Lossless}
 SCHEDULES: dict[str, Callable[[], Any]] = {"sequential": Sequential}
 
 METHODS: dict[str, tuple[str, str]] = {
     "ar": ("", "plain decoding: the target alone"),
     "sd": ("full+chain+exact+sequential", "speculative decoding; the draft sees the whole video"),
+    "sage": ("specvlm+sage+exact+sequential", "SAGE: SpecVLM's pruning, a tree that follows the draft's certainty"),
+    "std": ("std+self+exact+sequential", "STD: the target drafts for itself, over a tenth of its own cache"),
     "specvlm": ("specvlm+tree+exact+sequential", "SpecVLM: the draft sees what the target attends to; a draft tree"),
 }
 
-
+KINDS = {"scorer": SCORERS, "drafter": DRAFTERS, "verifier": VERIFIERS, "schedule": SCHEDULES}
 MAX_GAMMA = 1024  # no draft is right that often; a tree's mask grows with the square
+AUTO_GAMMA = 32  # the widest window that "auto" tries; both caches hold the slots for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +61,7 @@ class Method:
     Attributes:
         name: As asked for.
         recipe: "scorer+drafter+verifier+schedule", or "" for plain decoding.
+        auto: The window follows measured speeds and acceptance.
     """
 
     name: str
@@ -52,49 +70,90 @@ class Method:
     drafter: Drafter | None
     verifier: Verifier
     schedule: Schedule
+    auto: bool = False
 
     @property
     def lossless(self) -> bool:
         return self.verifier.lossless
 
+    @property
+    def needs_draft(self) -> bool:
+        """Is there a second model in it?"""
+        return self.drafter is not None and not self.drafter.own
 
-def method(name: str, gamma: int | None = None) -> Method:
+
+def scorer(name: str) -> Scorer:
+    """A scorer by name, with parameters: "hippo:crop=2".
+
+    Raises:
+        RushesError: Unknown name or parameter, or a value that does not fit.
+    """
+    made: Scorer = make("scorer", split(name)[0], SCORERS, split(name)[1])
+    return made
+
+
+def method(name: str, gamma: int | str | None = None) -> Method:
     """Look up a named method, or spell one out as "scorer+drafter+verifier+schedule".
 
     Args:
-        name: A key of `METHODS` or four parts joined by "+".
-        gamma: Tokens in a chain or levels of a tree; None takes the drafter's default.
+        name: A key of `METHODS` or four parts joined by "+". Parameters follow behind colons: "hippo:crop=2" (each goes
+            to the part of the method that has it), "hippo:crop=2+chain:gamma=7+exact+sequential".
+        gamma: Tokens in a chain or levels of a tree; "auto" measures and adapts; None takes the drafter's default.
 
     Raises:
-        RushesError: Unknown name or part, with the nearest known one; gamma out of range.
+        RushesError: Unknown name, part or parameter, with the nearest known one; gamma out of range; parts that do not
+            go together.
     """
-    if gamma is not None and not 1 <= gamma <= MAX_GAMMA:
+    auto = gamma == "auto"
+    if isinstance(gamma, str) and not auto:
+        raise RushesError(f"gamma must be a number or 'auto', got {gamma!r}")
+    if isinstance(gamma, int) and not 1 <= gamma <= MAX_GAMMA:
         raise RushesError(f"gamma must be between 1 and {MAX_GAMMA}, got {gamma}")
-    if name in METHODS:
-        recipe = METHODS[name][0]
-    elif "+" in name:
-        recipe = name
-    else:
-        raise unknown_name("method", name, list(METHODS))
+    recipe, parts = _spelled(name)
     if not recipe:
         return Method(name, "", None, None, Lossless(), Sequential())
-    parts = recipe.split("+")
-    kinds = (("scorer", SCORERS), ("drafter", DRAFTERS), ("verifier", VERIFIERS), ("schedule", SCHEDULES))
-    if len(parts) != len(kinds):
-        raise RushesError(
-            f"method {name!r} has {len(parts)} parts; spell out four, scorer+drafter+verifier+schedule, "
-            "such as uniform+chain+exact+sequential"
-        )
-    for part, (kind, known) in zip(parts, kinds, strict=True):
-        if part not in known:
-            raise unknown_name(kind, part, list(known))
-    scorer, drafter, verifier, schedule = parts
-    options = {} if gamma is None else {"gamma": gamma}
-    return Method(
-        name,
-        recipe,
-        SCORERS[scorer](),
-        DRAFTERS[drafter](**options),
-        VERIFIERS[verifier](),
-        SCHEDULES[schedule](),
+    options: dict[str, Any] = {}
+    if gamma is not None:
+        if "gamma" in parts[1][1]:
+            raise RushesError(f"gamma is given twice: {gamma} and in {name!r}")
+        options["gamma"] = AUTO_GAMMA if auto else gamma
+    scorer, drafter, verifier, schedule = (
+        make(kind, part, known, given, **(options if kind == "drafter" else {}))
+        for (kind, known), (part, given) in zip(KINDS.items(), parts, strict=True)
     )
+    if scorer.per_layer and not drafter.own:
+        raise RushesError(
+            f"scorer {parts[0][0]!r} chooses for each layer of the target, which only the drafter 'self' can use, "
+            f"not {parts[1][0]!r}"
+        )
+    return Method(name, recipe, scorer, drafter, verifier, schedule, auto)
+
+
+Spelled = tuple[str, dict[str, str]]  # a part's name and its parameters as text
+
+
+def _spelled(name: str) -> tuple[str, list[Spelled]]:
+    """The recipe of a method and its four parts with their parameters."""
+    if "+" in name:
+        parts = [split(part) for part in name.split("+")]
+        if len(parts) != len(KINDS):
+            raise RushesError(
+                f"method {name!r} has {len(parts)} parts; spell out four, scorer+drafter+verifier+schedule, "
+                "such as uniform+chain+exact+sequential"
+            )
+        return name, parts
+    short, given = split(name)
+    if short not in METHODS:
+        raise unknown_name("method", short, list(METHODS))
+    recipe = METHODS[short][0]
+    parts = [split(part) for part in recipe.split("+")] if recipe else []
+    allowed = [parameters(known[part]) for known, (part, _) in zip(KINDS.values(), parts, strict=False)]
+    for parameter, value in given.items():
+        owner = next((i for i, names in enumerate(allowed) if parameter in names), None)
+        if owner is None and not any(allowed):
+            raise RushesError(f"method {short!r} has no parameters, got {parameter}={value}")
+        if owner is None:
+            known = [name for names in allowed for name in names]
+            raise unknown_name(f"parameter of method {short!r}", parameter, known)
+        parts[owner][1][parameter] = value
+    return recipe, parts

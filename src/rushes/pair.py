@@ -32,12 +32,21 @@ class Pair:
         processor: The target's; needed for videos and text, not for `generate_inputs`.
         vocabulary: Rows of the vocabulary that stand for a token. By default what the processor's tokenizer holds, or
             the smaller of the two models' without a processor.
+        share_features: Do both vision towers hold the same weights, so that one pass serves both? None compares them.
 
     Raises:
         RushesError: A family is not supported or cannot roll back, or the draft reads videos differently.
     """
 
-    def __init__(self, target: Any, draft: Any = None, processor: Any = None, *, vocabulary: int | None = None) -> None:
+    def __init__(
+        self,
+        target: Any,
+        draft: Any = None,
+        processor: Any = None,
+        *,
+        vocabulary: int | None = None,
+        share_features: bool | None = None,
+    ) -> None:
         if vocabulary is None:
             models = [m for m in (target, draft) if m is not None]
             vocabulary = min(m.config.get_text_config().vocab_size for m in models)
@@ -48,7 +57,9 @@ class Pair:
         self.draft = None if draft is None else self.target if draft is target else adapt(draft, "draft", vocabulary)
         if draft is not None:
             refuse_different_vision(target.config, draft.config)
-        self._share_features = self.draft is not None and same_tower(self.target, self.draft)
+        if share_features is None:
+            share_features = self.draft is not None and same_tower(self.target, self.draft)
+        self._share_features = share_features
 
     def generate(
         self,
@@ -117,7 +128,7 @@ class Pair:
             raise RushesError("this pair has no processor: pass one to Pair, or use generate_inputs")
         check_prompt(prompt)
         if isinstance(video, str | Path):
-            video = read_video(video, sampling_for(self.processor, frames, fps))
+            video = read_video(video, sampling_for(self.processor, frames, fps, self.target.max_frames))
         return build_inputs(self.processor, prompt, video), video
 
     def generate_inputs(self, inputs: Inputs, **how: Any) -> Result:
@@ -138,6 +149,17 @@ class Pair:
         *_, last = self._events(inputs, Stats(), settings)
         assert last.result is not None
         return last.result
+
+    @property
+    def shares_features(self) -> bool:
+        """Does one vision pass serve both models?"""
+        return self._share_features
+
+    def tokens(self, inputs: Inputs, settings: Settings, eos: tuple[int, ...]) -> Iterator[list[int]]:
+        """The tokens of an answer, as they are accepted, that ends at `eos` and not where the checkpoint says."""
+        self._refuse_without_draft(settings)
+        options = settings.options(eos, self.repetition_penalty)
+        return (step.tokens for step in self._decode(inputs, settings.recipe(), options, Stats()))
 
     def _events(self, inputs: Inputs, stats: Stats, settings: Settings) -> Iterator[Event]:
         recipe = settings.recipe()
@@ -243,8 +265,8 @@ class Pair:
         return () if ids is None else (ids,) if isinstance(ids, int) else tuple(ids)
 
     def _refuse_without_draft(self, settings: Settings) -> None:
-        if self.draft is None and settings.recipe().drafter is not None:
-            raise RushesError(f"method {settings.method!r} needs a draft; give one, or use method 'ar'")
+        if self.draft is None and settings.recipe().needs_draft:
+            raise RushesError(f"method {settings.method!r} needs a draft; give one, or use method 'ar' or 'std'")
 
     def _decode(self, inputs: Inputs, recipe: Method, options: Options, stats: Stats) -> Iterator[Progress]:
         steps = decode(self.target, self.draft, inputs, recipe, options, stats, share_features=self._share_features)

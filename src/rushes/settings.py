@@ -16,9 +16,11 @@ class Settings:
     """The keyword arguments of `Pair.generate`, `Pair.stream` and `Pair.generate_inputs`.
 
     Args:
-        method: A name that `rushes methods` lists, or "scorer+drafter+verifier+schedule".
+        method: A name that `rushes methods` lists, or "scorer+drafter+verifier+schedule"; parameters
+            follow behind colons, such as "hippo:crop=2".
         keep: Share of the video tokens that the draft sees, 0..1.
-        gamma: Tokens in a chain or levels of a tree; None takes the method's default.
+        gamma: Tokens in a chain or levels of a tree; "auto" follows measured speeds and acceptance, and switches
+            drafting off where it does not pay; None takes the method's default.
         max_new_tokens: Length limit of the answer.
         temperature, top_p, top_k: As in transformers; temperature 0 is greedy.
         repetition_penalty: None takes the checkpoint's.
@@ -34,7 +36,7 @@ class Settings:
 
     method: str = "specvlm"
     keep: float = 0.1
-    gamma: int | None = None
+    gamma: int | str | None = None
     max_new_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0

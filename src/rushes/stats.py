@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -53,6 +53,12 @@ class Stopwatch:
         return self._seconds + sum(start.elapsed_time(end) for start, end in pairs) / 1000
 
 
+class Gauge(Protocol):
+    """Something with metrics of its own."""
+
+    def metrics(self) -> dict[str, Any]: ...
+
+
 @dataclass(slots=True)
 class Stats:
     """Filled in by the loop while it runs.
@@ -64,6 +70,7 @@ class Stats:
         emitted: Tokens of the answer.
         target_passes: Forwards of the target after the prefill.
         time_s: Seconds by phase.
+        pace: What chose the windows under gamma "auto".
         draft_s, verify_s: Seconds of decoding inside draft and target models.
     """
 
@@ -78,6 +85,7 @@ class Stats:
     verify_s: float = 0.0
     time_to_first_token_s: float = 0.0
     cache_bytes: dict[str, int] = field(default_factory=dict)
+    pace: Gauge | None = None
 
     @contextmanager
     def phase(self, name: str, *devices: torch.device) -> Iterator[None]:
@@ -160,4 +168,5 @@ class Stats:
             "tokens_per_second": self.tokens_per_second,
             "time_to_first_token_s": self.time_to_first_token_s,
             "cache_bytes": dict(self.cache_bytes),
+            "gamma": {"auto": False} if self.pace is None else self.pace.metrics(),
         }

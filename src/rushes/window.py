@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class Verdict:
     next_token: int
 
 
-@cache
+@lru_cache(4096)
 def tree_depths(parents: tuple[int, ...]) -> tuple[int, ...]:
     """Depth of every node; cached, because static trees and chains repeat every round."""
     depths: list[int] = []
@@ -64,7 +64,7 @@ def tree_depths(parents: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(depths)
 
 
-@cache
+@lru_cache(256)  # an adaptive tree has many shapes
 def tree_mask(parents: tuple[int, ...], device: torch.device) -> Tensor:
     """(n + 1, n + 1) bool: row 0 is the last emitted token, row i + 1 is node i; True where a row may look."""
     rows = len(parents) + 1

@@ -9,11 +9,11 @@ import torch
 from rushes import RushesError
 from rushes.drafting.chain import Chain
 from rushes.drafting.state import DraftState
-from rushes.drafting.tree import SPECVLM_TREE, Shape, StaticTree
+from rushes.drafting.tree import SPECVLM_TREE, StaticTree, rank_paths
 from rushes.models.base import VideoLM
 from rushes.models.registry import adapt
 from rushes.sampling import RepetitionPenalty, Sampling
-from rushes.window import Window, ancestors, tree_depths
+from rushes.window import Window, ancestors
 from tiny import FIRST_TEXT_TOKEN, tiny_qwen2_5_vl, tiny_text_inputs
 
 # The rank paths of the paper, depth by depth.
@@ -26,8 +26,10 @@ PAPER = {
 }
 
 
-def rank_paths(shape: Shape) -> list[str]:
-    return ["".join(str(shape.ranks[a]) for a in ancestors(shape.parents, n)) for n in range(len(shape.parents))]
+def paths_of(window: Window) -> list[str]:
+    """Each node by the ranks of its ancestors and itself among their siblings."""
+    rank = {node: str(i) for siblings in window.children.values() for i, node in enumerate(siblings)}
+    return ["".join(rank[a] for a in ancestors(window.parents, node)) for node in range(len(window))]
 
 
 @pytest.fixture
@@ -68,21 +70,20 @@ def draft(drafter: Any, state: DraftState, limit: int = 50) -> Window:
     return window
 
 
-def test_the_static_tree_is_the_papers() -> None:
-    shape = Shape.parse(SPECVLM_TREE, 5)
-    assert rank_paths(shape) == [path for level in PAPER.values() for path in level]
-    assert len(shape.parents) == StaticTree().max_nodes == 25
-    assert [len(level) for level in shape.levels()] == [4, 8, 8, 3, 2]
+def test_the_static_tree_is_the_papers(state: DraftState) -> None:
+    assert [list(level) for level in rank_paths(SPECVLM_TREE, 5)] == list(PAPER.values())
+    assert paths_of(draft(StaticTree(), state)) == [path for level in PAPER.values() for path in level]
+    assert StaticTree().max_nodes == 25
 
 
 @pytest.mark.parametrize("gamma", [1, 2, 3, 4, 5, 6, 8])
-def test_gamma_cuts_the_tree_or_carries_the_best_branch_on(gamma: int) -> None:
+def test_gamma_cuts_the_tree_or_carries_the_best_branch_on(gamma: int, state: DraftState) -> None:
     tree = StaticTree(gamma)
-    shape = Shape.parse(SPECVLM_TREE, gamma)
+    window = draft(tree, state)
     wanted = [path for depth, level in PAPER.items() if depth <= gamma for path in level]
     wanted += ["0" * depth for depth in range(6, gamma + 1)]
-    assert rank_paths(shape) == wanted
-    assert max(tree_depths(shape.parents)) == tree.gamma == gamma
+    assert paths_of(window) == wanted
+    assert window.depth == tree.gamma == gamma
     assert tree.max_nodes == len(wanted)
 
 
@@ -126,8 +127,7 @@ def test_a_window_is_never_deeper_than_the_limit(
 def test_children_are_the_drafts_choices_by_rank(state: DraftState) -> None:
     chain = draft(Chain(5), state)
     tree = draft(StaticTree(), prefilled(Sampling()))
-    shape = Shape.parse(SPECVLM_TREE, 5)
-    best = [rank_paths(shape).index("0" * depth) for depth in range(1, 6)]
+    best = [paths_of(tree).index("0" * depth) for depth in range(1, 6)]
     assert [tree.tokens[node] for node in best] == chain.tokens
     for siblings in tree.children.values():
         assert len({tree.tokens[node] for node in siblings}) == len(siblings)
@@ -153,8 +153,7 @@ def test_more_siblings_than_tokens_to_draw_from_are_no_candidates() -> None:
     window = draft(StaticTree(), prefilled(Sampling(1.0, top_k=2, seed=0)))
     assert window.q is not None
     drawable = (window.q.sum(-1) > 0.5).tolist()
-    shape = Shape.parse(SPECVLM_TREE, 5)
-    assert drawable == [rank < 2 for rank in shape.ranks]
+    assert drawable == [path[-1] < "2" for path in paths_of(window)]
 
 
 def test_gamma_below_one_and_orphans_are_refused() -> None:
@@ -163,3 +162,5 @@ def test_gamma_below_one_and_orphans_are_refused() -> None:
             drafter(0)
     with pytest.raises(RushesError, match="node 10 has no parent 1"):
         StaticTree(2, "0 10")
+    with pytest.raises(RushesError, match="node 2 has no elder sibling 1"):
+        StaticTree(1, "0 2")

@@ -1,6 +1,7 @@
 """A chain: the draft writes gamma tokens one after the other (Leviathan et al. 2023)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class Chain:
     """Drafter of `gamma` tokens in a row; gamma forwards of one row."""
 
     gamma: int = 5
+    own: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.gamma < 1:

@@ -1,8 +1,11 @@
 """The draft model in the middle of a request: its cache, and the emitted tokens that it has not seen yet."""
 
+from collections import deque
+
 import torch
 from torch import Tensor
 
+from rushes.cache import KVCache
 from rushes.models.base import Prompt, VideoLM
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.window import Window, behind
@@ -22,15 +25,22 @@ class DraftState:
     def __init__(
         self, model: VideoLM, prompt: Prompt, capacity: int, sampling: Sampling, penalty: RepetitionPenalty
     ) -> None:
+        self._start(model, prompt, model.new_cache(capacity), sampling, penalty)
+        model.prefill(prompt, self.cache)
+
+    def _start(
+        self, model: VideoLM, prompt: Prompt, cache: KVCache, sampling: Sampling, penalty: RepetitionPenalty
+    ) -> None:
         self.model = model
+        self.cache = cache
         self.sampling = sampling
         self.penalty = penalty
         self.generator = sampling.generator(model.device, stream=1)
-        self.cache = model.new_cache(capacity)
         self.position_rows = prompt.positions.shape[0]
         self.next_position = prompt.next_position  # rope position of pending[0]
         self.pending: list[int] = []  # emitted tokens that are not in the cache
-        model.forward(prompt.embeds, prompt.positions, self.cache)
+        self.accepted: deque[int] = deque(maxlen=10)  # lengths, of the last rounds with a window
+        self.outlook: object = None  # what an adaptive drafter carries from window to window
 
     def read_pending(self) -> Tensor:
         """Run the pending tokens; returns (1, V) logits behind the last one."""
@@ -49,6 +59,8 @@ class DraftState:
 
     def advance(self, window: Window, path: list[int], next_token: int) -> None:
         """Roll back to the accepted path: its slots stay, what the draft never ran becomes pending."""
+        if len(window):
+            self.accepted.append(len(path))
         seen = len(self.pending) if len(window) else 0  # an empty window has read nothing
         start = self.cache.length - sum(slot >= 0 for slot in window.draft_slots)
         kept = [window.draft_slots[node] for node in path if window.draft_slots[node] >= 0]

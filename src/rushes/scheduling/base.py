@@ -10,6 +10,7 @@ from rushes.cache import KVCache
 from rushes.drafting.state import DraftState
 from rushes.models.base import VideoLM
 from rushes.sampling import RepetitionPenalty, Sampling
+from rushes.scheduling.pace import Pace
 from rushes.stats import Stats
 from rushes.verification.base import Verifier
 from rushes.window import Window
@@ -20,6 +21,11 @@ class Drafter(Protocol):
 
     @property
     def gamma(self) -> int: ...
+
+    @property
+    def own(self) -> bool:
+        """The target drafts for itself; there is no second model."""
+        ...
 
     @property
     def max_nodes(self) -> int:
@@ -40,6 +46,7 @@ class Request:
         last_token, position: The last emitted token and its rope position.
         remaining: Tokens that may still be emitted.
         drafter, draft: None for plain decoding.
+        pace: Chooses the windows under gamma "auto".
     """
 
     target: VideoLM
@@ -55,6 +62,7 @@ class Request:
     stats: Stats
     drafter: Drafter | None = None
     draft: DraftState | None = None
+    pace: Pace | None = None
 
 
 class Schedule(Protocol):

@@ -20,10 +20,13 @@ class Sequential:
     def rounds(self, request: Request) -> Iterator[list[int]]:
         while True:
             started = time.perf_counter()
-            window = EMPTY
+            window, pending = EMPTY, 0
             if request.drafter is not None and request.draft is not None:
                 # The target adds one token to whatever is accepted.
-                window = request.drafter.draft(request.draft, request.remaining - 1)
+                limit, pending = request.remaining - 1, len(request.draft.pending)
+                if request.pace is not None:
+                    limit = min(limit, request.pace.next_depth(pending))
+                window = request.drafter.draft(request.draft, limit)
                 wait_for(request.draft.model.device)
             drafted = time.perf_counter()
             logits = self._review(request, window)
@@ -42,6 +45,9 @@ class Sequential:
             request.position += len(tokens)
             request.remaining -= len(tokens)
             request.stats.count_round(len(window), len(verdict.path), window.depth)
+            if request.pace is not None:
+                took = (drafted - started, time.perf_counter() - started)
+                request.pace.observe(window.depth, len(window), len(verdict.path), pending, *took)
             yield tokens
 
     def _review(self, request: Request, window: Window) -> Tensor:
