@@ -10,14 +10,28 @@ from rushes.video import DEFAULT_FPS, Sampling, Video
 DEFAULT_PROMPT = "Describe the video in detail."
 
 
-def sampling_for(processor: Any, num_frames: int | None = None, fps: float | None = None) -> Sampling:
-    """Which frames to take: what the user says, within the limits that the checkpoint's processor states."""
+def sampling_for(
+    processor: Any, num_frames: int | None = None, fps: float | None = None, max_frames: int = 768
+) -> Sampling:
+    """Which frames to take: what the user says, within the limits that the checkpoint's processor states.
+
+    Args:
+        processor: The target's.
+        num_frames, fps: What the user says.
+        max_frames: Most frames to take where neither the user nor the processor says anything.
+    """
     video = processor.video_processor
     if num_frames is None and fps is None:
-        fps = getattr(video, "fps", None) or DEFAULT_FPS
-    least, most = (getattr(video, name, None) for name in ("min_frames", "max_frames"))
-    limits = {} if not least or not most else {"min_frames": int(least), "max_frames": int(most)}
-    return Sampling(num_frames=num_frames, fps=fps, **limits)
+        fps = getattr(video, "fps", None)
+        if fps is None:
+            most = getattr(video, "num_frames", None) or max_frames
+            return Sampling(fps=DEFAULT_FPS, **_limits(video) or {"max_frames": most})
+    return Sampling(num_frames=num_frames, fps=fps, **_limits(video))
+
+
+def _limits(video_processor: Any) -> dict[str, int]:
+    least, most = (getattr(video_processor, name, None) for name in ("min_frames", "max_frames"))
+    return {} if not least or not most else {"min_frames": int(least), "max_frames": int(most)}
 
 
 def check_prompt(prompt: str) -> None:

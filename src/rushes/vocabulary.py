@@ -1,9 +1,10 @@
-"""Do two models speak the same tokens? Token maps decide, not the padded sizes of the embedding matrices."""
+"""Do two models speak the same tokens, of text and of pictures? Token maps decide, not padded embedding matrices."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from rushes.errors import RushesError
+from rushes.models.registry import adapter_for
 
 
 def common_vocabulary(target: Mapping[str, int], draft: Mapping[str, int]) -> int:
@@ -31,22 +32,31 @@ def first_difference(target: Mapping[str, int], draft: Mapping[str, int]) -> str
 
 
 def refuse_different_vision(target: Any, draft: Any) -> None:
-    """The draft reads what the target's processor made: patches must be cut and marked the same way for both.
+    """The draft reads what the target's processor made: pictures must be cut up and marked the same way for both.
 
     Args:
         target, draft: Configs.
 
     Raises:
-        RushesError: They differ; the message names the first differing setting.
+        RushesError: They are of different families, or differ in what the family's adapter says must agree; the message
+            names the first difference.
     """
-    marks = ("video_token_id", "image_token_id")
-    patches = ("patch_size", "temporal_patch_size", "spatial_merge_size", "in_channels")
-    pairs = [(name, target, draft) for name in marks]
-    pairs += [(name, target.vision_config, draft.vision_config) for name in patches]
-    for name, a, b in pairs:
-        ours, theirs = getattr(a, name, None), getattr(b, name, None)
-        if ours != theirs:
+    ours, theirs = adapter_for(target, "target"), adapter_for(draft, "draft")
+    if ours is not theirs:
+        raise RushesError(
+            f"the target is a {target.model_type} and the draft a {draft.model_type}: they read videos differently; "
+            "take a draft of the target's family"
+        )
+    for name in ours.must_agree:
+        a, b = (_setting(config, name) for config in (target, draft))
+        if a != b:
             raise RushesError(
-                f"target and draft read videos differently: {name} is {ours} in the target and {theirs} in the draft; "
+                f"target and draft read videos differently: {name} is {a} in the target and {b} in the draft; "
                 "take a draft of the same family"
             )
+
+
+def _setting(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = getattr(config, part, None)
+    return config

@@ -36,9 +36,17 @@ class VideoLM(ABC):
     Args:
         model: A loaded transformers model of one of `families`.
         vocabulary: Rows of the vocabulary that stand for a token; rows behind it are padding and are cut off.
+
+    Attributes:
+        families: The `model_type`s that this adapter speaks for.
+        must_agree: Settings of the config, as dotted names, that a target and its draft share: they say how pictures
+            are cut up, and which tokens stand for them.
+        max_frames: Most frames to take unasked, where the checkpoint's processor states no limit.
     """
 
     families: ClassVar[tuple[str, ...]]
+    must_agree: ClassVar[tuple[str, ...]] = ("video_token_id", "image_token_id")
+    max_frames: ClassVar[int] = 768
 
     def __init__(self, model: Any, vocabulary: int | None = None) -> None:
         self.model = model.eval()
@@ -158,7 +166,7 @@ class VideoLM(ABC):
 
         Args:
             embeds: (n, H).
-            positions: (R, n) rope positions.
+            positions: (R, n) rope positions, as in `Prompt`.
             cache: Written at slots cache.length .. cache.length + n.
             mask: (n, cache.length + n) bool, True where a row may look. None: everything for one row, causal for a
                 prefill into an empty cache.
