@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from families import FAMILIES
 from rushes.drafting.chain import Chain
 from rushes.drafting.state import DraftState
 from rushes.drafting.tree import StaticTree
@@ -22,9 +23,8 @@ from rushes.scheduling.sequential import Sequential
 from rushes.stats import Stats
 from rushes.verification.base import Lossless
 from rushes.window import Verdict, Window, ancestors
-from tiny import FIRST_TEXT_TOKEN, noisy, tiny_qwen2_5_vl, tiny_qwen2_vl, tiny_video_inputs
+from tiny import FIRST_TEXT_TOKEN, noisy
 
-FAMILIES = {"qwen2_5_vl": tiny_qwen2_5_vl, "qwen2_vl": tiny_qwen2_vl}
 VOCABULARY = 96
 WITHIN = 1e-4
 
@@ -32,7 +32,7 @@ WITHIN = 1e-4
 @cache
 def models(family: str) -> tuple[Any, Any]:
     """Target and draft that no adapter has touched: they run stock attention without a cache."""
-    target = FAMILIES[family](0)
+    target = FAMILIES[family].make(0)
     return target, noisy(target, 0.1)
 
 
@@ -48,16 +48,18 @@ class Reference:
 
     model: Any
     embeds: Tensor
-    positions: Tensor  # (3, S)
+    positions: Tensor  # (3, S) or (1, S)
     first: int  # rope position of the first written token
 
     def logits(self, written: list[int]) -> Tensor:
         """(len(written) + 1, V) logits behind the prompt and behind each written token."""
         language = self.model.model.language_model
         embeds = torch.cat([self.embeds, language.embed_tokens(torch.tensor(written, dtype=torch.long))])
-        behind = torch.arange(self.first, self.first + len(written)).expand(3, -1)
+        behind = torch.arange(self.first, self.first + len(written)).expand(len(self.positions), -1)
         positions = torch.cat([self.positions, behind], dim=1)
-        out = language(inputs_embeds=embeds[None], position_ids=positions[:, None], use_cache=False)
+        rows = positions[:, None] if len(positions) == 3 else positions
+        everything = torch.ones(1, len(embeds), dtype=torch.long)  # unsaid, gaps in a row would end a packed sequence
+        out = language(inputs_embeds=embeds[None], position_ids=rows, attention_mask=everything, use_cache=False)
         return self.model.lm_head(out.last_hidden_state[0, -len(written) - 1 :])
 
 
@@ -113,14 +115,14 @@ def test_any_rounds_give_the_logits_of_a_forward_without_a_cache(
     family: str, plan: list[tuple[Any, int, int]], kept: set[int], repack: bool, seed: int
 ) -> None:
     target, draft = adapters(family)
-    inputs = tiny_video_inputs(models(family)[0], seed=seed)
+    inputs = FAMILIES[family].inputs(models(family)[0], seed=seed)
     prompt = target.prompt(inputs, target.encode(inputs))
     sees = draft.prompt(inputs, draft.encode(inputs))
     # The draft's columns, by hand: all text and the kept video tokens, each at its own position unless packed anew.
-    is_video = inputs["input_ids"][0] == target.config.video_token_id
+    is_video = FAMILIES[family].cells(models(family)[0], inputs)
     number = is_video.cumsum(0) - 1
     columns = [c for c in range(len(prompt)) if not is_video[c] or int(number[c]) in kept]
-    at = torch.arange(len(columns)).expand(3, -1) if repack else sees.positions[:, columns]
+    at = torch.arange(len(columns)).expand(len(sees.positions), -1) if repack else sees.positions[:, columns]
     following = len(columns) if repack else int(sees.positions.max()) + 1
     full = Reference(models(family)[0], prompt.embeds, prompt.positions, int(prompt.positions.max()) + 1)
     pruned = Reference(models(family)[1], sees.embeds[columns], at, following)
@@ -138,7 +140,7 @@ def test_any_rounds_give_the_logits_of_a_forward_without_a_cache(
     request = Request(
         target=target,
         cache=cache,
-        position_rows=3,
+        position_rows=len(prompt.positions),
         last_token=emitted[-1],
         position=prompt.next_position,
         remaining=1000,
@@ -197,10 +199,11 @@ def assert_close(ours: Tensor, wanted: Tensor) -> None:
 
 
 @pytest.mark.parametrize("drafter", [Chain(5), StaticTree()], ids=["chain", "tree"])
+@pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
-def test_real_rounds_leave_a_draft_that_continues_as_if_it_had_read_everything(drafter: Any) -> None:
-    target, draft = adapters("qwen2_5_vl")
-    inputs = tiny_video_inputs(models("qwen2_5_vl")[0])
+def test_real_rounds_leave_a_draft_that_continues_as_if_it_had_read_everything(family: str, drafter: Any) -> None:
+    target, draft = adapters(family)
+    inputs = FAMILIES[family].inputs(models(family)[0])
     prompt = target.prompt(inputs, target.encode(inputs))
     sampling, penalty = Sampling(), RepetitionPenalty(1.0, inputs["input_ids"][0], VOCABULARY)
     cache = target.new_cache(200)
@@ -211,7 +214,7 @@ def test_real_rounds_leave_a_draft_that_continues_as_if_it_had_read_everything(d
     request = Request(
         target=target,
         cache=cache,
-        position_rows=3,
+        position_rows=len(prompt.positions),
         last_token=emitted[-1],
         position=prompt.next_position,
         remaining=60,
@@ -224,7 +227,7 @@ def test_real_rounds_leave_a_draft_that_continues_as_if_it_had_read_everything(d
         draft=state,
     )
     sees = draft.prompt(inputs, draft.encode(inputs))
-    reference = Reference(models("qwen2_5_vl")[1], sees.embeds, sees.positions, sees.next_position)
+    reference = Reference(models(family)[1], sees.embeds, sees.positions, sees.next_position)
     for tokens in Sequential().rounds(request):
         emitted += tokens
         committed, pending = state.cache.length, list(state.pending)

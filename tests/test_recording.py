@@ -1,4 +1,4 @@
-"""Attention rows recorded beside sdpa equal what eager attention returns."""
+"""Attention rows recorded beside sdpa equal what eager attention returns, and early states what the model reports."""
 
 from copy import deepcopy
 from typing import Any
@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from families import FAMILIES
 from rushes import Pair, decoding
 from rushes.models.base import Features, Prompt
 from rushes.models.registry import adapt
 from rushes.recording import Recording, attention_rows
 from rushes.signals import Signal
-from tiny import tiny_qwen2_5_vl, tiny_qwen2_vl, tiny_text_inputs, tiny_video_inputs
+from tiny import tiny_qwen2_5_vl, tiny_text_inputs, tiny_video_inputs
 
 HEADS = [(4, 4), (4, 2), (4, 1), (8, 2)]
 WITHIN = 1e-5
@@ -26,17 +27,19 @@ def eager(model: Any, inputs: dict[str, Any]) -> list[Tensor]:
         return [layer[0] for layer in reference(**inputs, output_attentions=True).attentions]
 
 
-@pytest.mark.parametrize("family", [tiny_qwen2_5_vl, tiny_qwen2_vl])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
 @torch.inference_mode()
-def test_recorded_attention_equals_eager_attention(family: Any, heads: int, kv_heads: int) -> None:
-    model = family(2, heads=heads, kv_heads=kv_heads, layers=3)
-    inputs = tiny_video_inputs(model, seed=1)
+def test_recorded_attention_equals_eager_attention(family: str, heads: int, kv_heads: int) -> None:
+    model = FAMILIES[family].make(2, heads=heads, kv_heads=kv_heads, layers=3)
+    inputs = FAMILIES[family].inputs(model, seed=1)
     wanted = eager(model, inputs)
     target = adapt(model, "target")
     prompt = target.prompt(inputs, target.encode(inputs))
     count = prompt.text_rows_after_video
-    assert count == 8  # seven text tokens and the end of the video
+    columns = FAMILIES[family].cells(model, inputs).nonzero()[:, 0]
+    assert count == len(prompt) - 1 - int(columns[-1])
+    assert count in (7, 8)  # seven text tokens, and what ends the video
     seen: dict[int, Tensor] = {}
     mean = Recording(prompt, frozenset({Signal.TEXT_ATTENTION}))
 
@@ -49,7 +52,6 @@ def test_recorded_attention_equals_eager_attention(family: Any, heads: int, kv_h
         torch.testing.assert_close(seen[layer], attention[:, -count:], atol=WITHIN, rtol=0)
     assert sorted(seen) == [0, 1, 2]
     assert mean.layers == 3
-    columns = (inputs["input_ids"][0] == model.config.video_token_id).nonzero()[:, 0]
     by_hand = torch.stack([attention[:, -count:][:, :, columns].mean((0, 1)) for attention in wanted]).mean(0)
     recorded = mean.signals(Features()).text_attention
     assert recorded is not None
@@ -58,6 +60,35 @@ def test_recorded_attention_equals_eager_attention(family: Any, heads: int, kv_h
     # Recording changes nothing.
     alone = target.forward(prompt.embeds, prompt.positions, target.new_cache(len(prompt)))
     assert torch.equal(hidden, alone)
+
+
+@pytest.mark.parametrize("early_layer", [1, 2, 3])
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.inference_mode()
+def test_signals_are_what_the_model_reports(family: str, image: bool, early_layer: int) -> None:
+    model = FAMILIES[family].make(3, layers=3)
+    inputs = FAMILIES[family].inputs(model, seed=2, image=image)
+    reported = deepcopy(model)(**inputs, output_hidden_states=True).hidden_states
+    target = adapt(model, "target")
+    features = target.encode(inputs)
+    prompt = target.prompt(inputs, features)
+    recording = Recording(prompt, frozenset({Signal.EARLY_STATES, Signal.FEATURES}), early_layer)
+    hidden = target.prefill(prompt, target.new_cache(len(prompt)), recording)
+    signals = recording.signals(features)
+    cells = FAMILIES[family].cells(model, inputs)
+    last = int(cells.nonzero()[-1])
+    assert signals.early_states is not None
+    at_the_start, early = signals.early_states
+    norm = target.language_model.norm  # the model reports the last layer's states behind it
+    for states, wanted in ((at_the_start, reported[0][0]), (early, reported[early_layer][0])):
+        seen = norm if early_layer == 3 and states is early else torch.nn.Identity()
+        torch.testing.assert_close(seen(states.video), wanted[cells], atol=WITHIN, rtol=0)
+        torch.testing.assert_close(seen(states.text), wanted[last + 1 :], atol=WITHIN, rtol=0)
+    torch.testing.assert_close(hidden, reported[3][0], atol=WITHIN, rtol=0)
+    assert signals.features is not None
+    torch.testing.assert_close(signals.features, reported[0][0][cells], atol=WITHIN, rtol=0)
+    assert sum(t * h * w for t, h, w in signals.grids) == int(cells.sum()) == signals.video_tokens
 
 
 @torch.inference_mode()
