@@ -13,14 +13,30 @@ from rushes import RushesError
 from rushes.methods import SCORERS
 from rushes.pruning.base import budget_of, top
 from rushes.pruning.controls import evenly
-from rushes.signals import Signals
+from rushes.signals import Signals, States
 
 SIZES = st.integers(0, 400)
 
 
 def signals(tokens: int, seed: int = 0) -> Signals:
+    """All signals of a video of `tokens` tokens and, for what does not fill a frame of it, a second video."""
     generator = torch.Generator().manual_seed(seed)
-    return Signals(tokens, text_attention=torch.rand(tokens, generator=generator) ** 6)
+    rows, columns = 1 + seed % 3, 2 + seed % 4
+    frames, rest = divmod(tokens, rows * columns)
+    videos = ((frames, rows, columns), (1, 1, rest))
+    before, behind = (
+        States(torch.randn(tokens, 6, generator=generator), torch.randn(3, 6, generator=generator)) for _ in range(2)
+    )
+    attention = torch.rand(tokens, generator=generator) ** 6
+    return Signals(
+        tokens,
+        tuple((t, h, w) for t, h, w in videos if t * h * w),
+        text_attention=attention,
+        layer_attention=torch.stack([attention.flip(0), attention]),
+        visual_attention=attention / attention.sum(),
+        features=torch.randn(tokens, 4, generator=generator) if tokens else None,
+        early_states=(before, behind) if tokens else None,
+    )
 
 
 @given(video_tokens=st.integers(0, 20_000), percent=st.integers(0, 1000))
@@ -52,32 +68,39 @@ def test_a_share_outside_of_0_to_1_is_refused(keep: float) -> None:
 @given(tokens=SIZES, keep=st.floats(0, 1), seed=st.integers(0, 9))
 def test_exactly_the_budget_is_kept_ascending_and_distinct(name: str, tokens: int, keep: float, seed: int) -> None:
     scorer = SCORERS[name]()
-    scores = scorer.score(signals(tokens, seed))
-    assert scores.shape == (tokens,)
+    seen = signals(tokens, seed)
+    scores = scorer.score(seen)
+    assert scores.shape == ((2, tokens) if scorer.per_layer else (tokens,))
+    assert torch.isfinite(scores).all()
     try:
         budget = scorer.budget(keep, tokens)
     except RushesError:  # a share above 0 of less than one token
         assert 0 < keep * tokens < 1
         return
-    kept = scorer.select(scores, budget).tolist()
-    assert len(kept) == {"full": tokens, "none": 0}.get(name, math.floor(keep * tokens + 1e-9))
-    assert kept == sorted(set(kept))
-    assert all(0 <= index < tokens for index in kept)
+    for grids in (seen.grids, ()):
+        selected = scorer.select(scores, budget, grids)
+        for kept in selected.tolist() if scorer.per_layer else [selected.tolist()]:
+            assert len(kept) == {"full": tokens, "none": 0}.get(name, math.floor(keep * tokens + 1e-9))
+            assert kept == sorted(set(kept))
+            assert all(0 <= index < tokens for index in kept)
 
 
-@pytest.mark.parametrize("name", ["uniform", "random", "specvlm"])
+@pytest.mark.parametrize("name", ["uniform", "random", "specvlm", "hippo", "uvprune"])
 @pytest.mark.parametrize("tokens", [0, 1, 2, 7])
 def test_nothing_and_everything(name: str, tokens: int) -> None:
     scorer = SCORERS[name]()
-    scores = scorer.score(signals(tokens))
-    assert scorer.select(scores, 0).tolist() == []
-    assert scorer.select(scores, tokens).tolist() == list(range(tokens))
+    seen = signals(tokens)
+    scores = scorer.score(seen)
+    for grids in (seen.grids, ()):
+        assert scorer.select(scores, 0, grids).tolist() == []
+        assert scorer.select(scores, tokens, grids).tolist() == list(range(tokens))
 
 
 @pytest.mark.parametrize("name", SCORERS)
 def test_the_same_signals_keep_the_same_tokens(name: str) -> None:
     first, second = (
-        scorer.select(scorer.score(signals(50)), 9).tolist() for scorer in (SCORERS[name](), SCORERS[name]())
+        scorer.select(scorer.score(signals(50)), 9, signals(50).grids).tolist()
+        for scorer in (SCORERS[name](), SCORERS[name]())
     )
     assert first == second
 
