@@ -28,4 +28,4 @@ bench: install
 	$(BIN)/rushes bench
 
 clean:
-	rm -rf $(VENV) build demo-out bench-out
+	rm -rf $(VENV) build demo-out bench-out show-out

@@ -16,7 +16,7 @@ from rushes.methods import DRAFTERS, METHODS, SCHEDULES, SCORERS, VERIFIERS
 from rushes.video import write_video
 
 Run = Callable[..., Any]
-COMMANDS = ("generate", "demo", "bench", "check", "methods")
+COMMANDS = ("generate", "demo", "show", "bench", "check", "methods")
 SHORT = ("--max-new-tokens", 24)
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from rushes.cli_models import Debug, Device, load_pair
+from rushes.cli_show import show
 from rushes.errors import RushesError
 
 app = typer.Typer(
@@ -19,9 +21,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:0, ...; a GPU if there is one.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 
 
 @app.command()
@@ -106,19 +105,11 @@ def generate(
 
 
 def _load(target: str | None, draft: str | None, device: str | None, draft_device: str | None, dtype: str) -> Any:
-    from rushes.progress import quiet_libraries, working
+    from rushes.demo import bundled
 
-    with working("loading the models"):
-        quiet_libraries()
-        import torch
-
-        from rushes.checkpoints import load
-        from rushes.demo import bundled
-
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if target is None:
-            target, draft = bundled.TARGET, bundled.DRAFT
-        return load(target, draft, device=device, draft_device=draft_device, dtype=dtype)
+    if target is None:
+        target, draft = bundled.TARGET, bundled.DRAFT
+    return load_pair(target, draft, device, draft_device, dtype)
 
 
 def _summary(result: Any) -> None:
@@ -159,6 +150,9 @@ def demo(
         quiet_libraries()
         from rushes.demo.run import run_demo
     run_demo(out, repeats=repeats, say=typer.echo)
+
+
+app.command()(show)
 
 
 @app.command()
