@@ -10,13 +10,21 @@ from rushes.errors import RushesError
 
 if TYPE_CHECKING:
     from rushes.checkpoints import load
+    from rushes.drop_in import custom_generate
     from rushes.pair import Pair
     from rushes.result import Check, Event, Result
 
 __version__ = "0.1.0"
-__all__ = ["Check", "Event", "Pair", "Result", "RushesError", "load"]
+__all__ = ["Check", "Event", "Pair", "Result", "RushesError", "custom_generate", "load"]
 
-_HOMES = {"Pair": "pair", "load": "checkpoints", "Check": "result", "Event": "result", "Result": "result"}
+_HOMES = {
+    "Check": "result",
+    "Event": "result",
+    "Pair": "pair",
+    "Result": "result",
+    "custom_generate": "drop_in",
+    "load": "checkpoints",
+}
 
 
 def __getattr__(name: str) -> Any:
