@@ -1,5 +1,6 @@
 """Random tiny models and inputs for them, shared by the whole suite."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -185,31 +186,52 @@ def tiny_video_inputs(
     *,
     seed: int = 0,
     grid: tuple[int, int, int] = (3, 4, 6),
+    videos: int = 1,
     image: tuple[int, int] | None = None,
     text_before: int = 5,
     text_after: int = 7,
     fps: float = 2.0,
 ) -> dict[str, Any]:
-    """One prompt with one random video, as a processor would give it: `model(**inputs)`, `model.generate(**inputs)`.
+    """One prompt with random videos, as a processor would give it: `model(**inputs)`, `model.generate(**inputs)`.
 
     Args:
-        model: a model of this module; gives the vocabulary and the token ids.
+        model: a Qwen of this suite; gives the vocabulary and the token ids.
         seed: of the pixels and the text tokens.
-        grid: the video in patches, (t, h, w); h and w must be even. It makes t * h * w / 4 video tokens.
+        grid: each video in patches, (t, h, w); h and w must be even. It makes t * h * w / 4 video tokens.
+        videos: how many, with 2 text tokens between.
         image: a picture behind the video in patches, (h, w), both even; h * w / 4 image tokens.
         text_before: text tokens before the video (without VISION_START).
         text_after: text tokens after it (without VISION_END).
         fps: sampled frames per second; one temporal patch holds 2 frames.
 
     Returns:
-        input_ids, attention_mask and mm_token_type_ids (1, S) with S = text_before + video tokens + text_after + 2,
-        pixel_values_videos (t * h * w, channels of a patch), video_grid_thw (1, 3); second_per_grid_ts (1,) in seconds
-        where the family reads it. With an image: its tokens between two more, pixel_values and image_grid_thw.
+        As `tiny_mixed_inputs`.
+    """
+    seen: list[Any] = [grid, 2] * videos
+    seen = seen[:-1] + ([] if image is None else [image])
+    return tiny_mixed_inputs(model, [text_before, *seen, text_after], seed=seed, fps=(fps,) * videos)
+
+
+def tiny_mixed_inputs(
+    model: Any, parts: Sequence[int | tuple[int, ...]], *, seed: int = 0, fps: Sequence[float] = ()
+) -> dict[str, Any]:
+    """One prompt of random text, videos and pictures in any order.
+
+    Args:
+        model: a Qwen of this suite.
+        parts: n for n text tokens, (t, h, w) for a video and (h, w) for a picture, in patches; h and w are even.
+        seed: of the pixels and the text tokens.
+        fps: of each video, in sampled frames per second; 2 for videos behind its end.
+
+    Returns:
+        input_ids, attention_mask and mm_token_type_ids (1, S); pixel_values_videos (patches of all videos, channels of
+        a patch) and video_grid_thw (videos, 3); second_per_grid_ts (videos,) in seconds where the family reads it;
+        pixel_values and image_grid_thw for pictures. Each video or picture lies between two tokens more; in Qwen3-VL
+        each frame does, behind 3 tokens that stand for its timestamp.
     """
     generator = torch.Generator().manual_seed(seed)
     config: Any = model.config
-    t, h, w = grid
-    channels = 3 * TEMPORAL_PATCH * PATCH**2
+    timestamps = config.model_type.startswith("qwen3")
 
     def text(n: int) -> torch.Tensor:
         return torch.randint(FIRST_TEXT_TOKEN, config.text_config.vocab_size, (n,), generator=generator)
@@ -218,23 +240,30 @@ def tiny_video_inputs(
         start, end = torch.tensor([config.vision_start_token_id]), torch.tensor([config.vision_end_token_id])
         return [start, torch.full((patches // MERGE**2,), token), end]
 
-    parts = [text(text_before), *seen(config.video_token_id, t * h * w)]
-    after = text(text_after)
-    inputs = {
-        "pixel_values_videos": torch.randn(t * h * w, channels, generator=generator),
-        "video_grid_thw": torch.tensor([[t, h, w]]),
-    }
-    if config.model_type == "qwen2_5_vl":
-        inputs["second_per_grid_ts"] = torch.tensor([TEMPORAL_PATCH / fps])
-    if image is not None:
-        parts += seen(config.image_token_id, image[0] * image[1])
-        inputs["pixel_values"] = torch.randn(image[0] * image[1], channels, generator=generator)
-        inputs["image_grid_thw"] = torch.tensor([[1, *image]])
-    input_ids = torch.cat([*parts, after])[None]
+    def pixels(grids: list[tuple[int, ...]]) -> torch.Tensor:
+        channels = 3 * TEMPORAL_PATCH * PATCH**2
+        return torch.randn(sum(t * h * w for t, h, w in grids), channels, generator=generator)
+
+    columns, videos, images = [], [], []
+    for part in parts:
+        if isinstance(part, int):
+            columns.append(text(part))
+        elif len(part) == 2:
+            images.append((1, *part))
+            columns += seen(config.image_token_id, part[0] * part[1])
+        else:
+            videos.append(part)
+            t, h, w = part
+            blocks = [(text(3), h * w) for _ in range(t)] if timestamps else [(text(0), t * h * w)]
+            columns += [tokens for stamp, size in blocks for tokens in (stamp, *seen(config.video_token_id, size))]
+    input_ids = torch.cat(columns)[None]
     kinds = (input_ids == config.image_token_id).int() + 2 * (input_ids == config.video_token_id).int()
-    return {
-        "input_ids": input_ids,
-        "attention_mask": torch.ones_like(input_ids),
-        "mm_token_type_ids": kinds,
-        **inputs,
-    }
+    inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "mm_token_type_ids": kinds}
+    if videos:
+        inputs |= {"pixel_values_videos": pixels(videos), "video_grid_thw": torch.tensor(videos)}
+        if config.model_type == "qwen2_5_vl":
+            rates = [*fps, *[2.0] * len(videos)][: len(videos)]
+            inputs["second_per_grid_ts"] = torch.tensor([TEMPORAL_PATCH / rate for rate in rates])
+    if images:
+        inputs |= {"pixel_values": pixels(images), "image_grid_thw": torch.tensor(images)}
+    return inputs

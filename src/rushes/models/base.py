@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -90,9 +91,9 @@ class VideoLM(ABC):
     def blind_features(self, inputs: Inputs) -> Features:
         """Placeholders for the video, which nobody will look at, and true features for images."""
         tokens = self.count(inputs)[1]
-        image = self.encode({k: v for k, v in inputs.items() if "video" not in k}).image
+        pictures = self.encode({k: v for k, v in inputs.items() if "video" not in k})
         rows = torch.zeros(tokens, self.text_config.hidden_size, device=self.device, dtype=self.dtype)
-        return Features(video=rows if tokens else None, image=image)
+        return replace(pictures, video=rows if tokens else None)
 
     def count(self, inputs: Inputs) -> tuple[int, int]:
         """Tokens of a prompt, and how many of them stand for video, without running anything."""
