@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tiny import tiny_qwen2_5_vl, tiny_qwen2_vl, tiny_video_inputs
 from tiny_llava import tiny_llava_inputs, tiny_llava_next_video, tiny_llava_onevision
+from tiny_qwen3 import tiny_qwen3_vl
 
 
 class Family(NamedTuple):
@@ -39,6 +40,7 @@ def _qwen_inputs(model: Any, *, frames: int = 3, image: bool = False, **more: An
 FAMILIES: dict[str, Family] = {
     "qwen2_vl": Family(tiny_qwen2_vl, _qwen_inputs),
     "qwen2_5_vl": Family(tiny_qwen2_5_vl, _qwen_inputs),
+    "qwen3_vl": Family(tiny_qwen3_vl, _qwen_inputs),
     "llava_onevision": Family(tiny_llava_onevision, tiny_llava_inputs, ends_videos=True),
     "llava_next_video": Family(tiny_llava_next_video, tiny_llava_inputs),
     "llava_next_video_mistral": Family(partial(tiny_llava_next_video, language="mistral"), tiny_llava_inputs),

@@ -15,7 +15,7 @@ from families import FAMILIES
 from rushes.drafting.chain import Chain
 from rushes.drafting.state import DraftState
 from rushes.drafting.tree import StaticTree
-from rushes.models.base import VideoLM
+from rushes.models.base import Features, VideoLM
 from rushes.models.registry import adapt
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.base import Request
@@ -50,6 +50,7 @@ class Reference:
     embeds: Tensor
     positions: Tensor  # (3, S) or (1, S)
     first: int  # rope position of the first written token
+    added: Tensor | None = None  # (n, S, H) what is added behind the first layers
 
     def logits(self, written: list[int]) -> Tensor:
         """(len(written) + 1, V) logits behind the prompt and behind each written token."""
@@ -59,8 +60,22 @@ class Reference:
         positions = torch.cat([self.positions, behind], dim=1)
         rows = positions[:, None] if len(positions) == 3 else positions
         everything = torch.ones(1, len(embeds), dtype=torch.long)  # unsaid, gaps in a row would end a packed sequence
-        out = language(inputs_embeds=embeds[None], position_ids=rows, attention_mask=everything, use_cache=False)
+        more: dict[str, Any] = {"use_cache": False}
+        if self.added is not None:
+            nothing = self.added.new_zeros(len(self.added), len(written), self.added.shape[2])
+            more["deepstack_visual_embeds"] = list(torch.cat([self.added, nothing], dim=1))
+            more["visual_pos_masks"] = everything.bool()
+        out = language(inputs_embeds=embeds[None], position_ids=rows, attention_mask=everything, **more)
         return self.model.lm_head(out.last_hidden_state[0, -len(written) - 1 :])
+
+
+def added(features: Features, is_video: Tensor) -> Tensor | None:
+    """(n, S, H) DeepStack's rows at the columns of a prompt without pictures."""
+    if features.video_deep is None:
+        return None
+    made = features.video_deep.new_zeros(len(features.video_deep), len(is_video), features.video_deep.shape[2])
+    made[:, is_video] = features.video_deep
+    return made
 
 
 @dataclass
@@ -124,8 +139,10 @@ def test_any_rounds_give_the_logits_of_a_forward_without_a_cache(
     columns = [c for c in range(len(prompt)) if not is_video[c] or int(number[c]) in kept]
     at = torch.arange(len(columns)).expand(len(sees.positions), -1) if repack else sees.positions[:, columns]
     following = len(columns) if repack else int(sees.positions.max()) + 1
-    full = Reference(models(family)[0], prompt.embeds, prompt.positions, int(prompt.positions.max()) + 1)
-    pruned = Reference(models(family)[1], sees.embeds[columns], at, following)
+    deep, seen_deep = (added(model.encode(inputs), is_video) for model in (target, draft))
+    full = Reference(models(family)[0], prompt.embeds, prompt.positions, int(prompt.positions.max()) + 1, deep)
+    seen_deep = None if seen_deep is None else seen_deep[:, columns]
+    pruned = Reference(models(family)[1], sees.embeds[columns], at, following, seen_deep)
 
     script = Script([drafter for drafter, _, _ in plan], [(end, token) for _, end, token in plan])
     sampling, penalty = Sampling(), RepetitionPenalty(1.0, inputs["input_ids"][0], VOCABULARY)
@@ -134,7 +151,7 @@ def test_any_rounds_give_the_logits_of_a_forward_without_a_cache(
     spy = Spy(draft)
     state.model = spy  # type: ignore[assignment]
     cache = target.new_cache(capacity)
-    target.forward(prompt.embeds, prompt.positions, cache)
+    target.prefill(prompt, cache)
     emitted = [FIRST_TEXT_TOKEN]
     state.pending = list(emitted)
     request = Request(
@@ -207,7 +224,7 @@ def test_real_rounds_leave_a_draft_that_continues_as_if_it_had_read_everything(f
     prompt = target.prompt(inputs, target.encode(inputs))
     sampling, penalty = Sampling(), RepetitionPenalty(1.0, inputs["input_ids"][0], VOCABULARY)
     cache = target.new_cache(200)
-    hidden = target.forward(prompt.embeds, prompt.positions, cache)
+    hidden = target.prefill(prompt, cache)
     state = DraftState(draft, draft.prompt(inputs, draft.encode(inputs)), 200, sampling, penalty)
     emitted = [int(target.logits(hidden[-1:]).argmax())]
     state.pending = list(emitted)
@@ -227,7 +244,8 @@ def test_real_rounds_leave_a_draft_that_continues_as_if_it_had_read_everything(f
         draft=state,
     )
     sees = draft.prompt(inputs, draft.encode(inputs))
-    reference = Reference(models(family)[1], sees.embeds, sees.positions, sees.next_position)
+    deep = added(draft.encode(inputs), FAMILIES[family].cells(models(family)[0], inputs))
+    reference = Reference(models(family)[1], sees.embeds, sees.positions, sees.next_position, deep)
     for tokens in Sequential().rounds(request):
         emitted += tokens
         committed, pending = state.cache.length, list(state.pending)

@@ -1,4 +1,4 @@
-"""Attention rows recorded beside sdpa equal what eager attention returns, and early states what the model reports."""
+"""Attention rows recorded beside sdpa equal eager attention's, and early states are what the next layer reads."""
 
 from copy import deepcopy
 from typing import Any
@@ -27,6 +27,17 @@ def eager(model: Any, inputs: dict[str, Any]) -> list[Tensor]:
         return [layer[0] for layer in reference(**inputs, output_attentions=True).attentions]
 
 
+def read_by_layers(model: Any, inputs: dict[str, Any]) -> list[Tensor]:
+    """(S, H) what each layer reads, and then the norm; with what some families add to a layer's output."""
+    reference = deepcopy(model)
+    language, read = reference.model.language_model, []
+    for module in (*language.layers, language.norm):
+        module.register_forward_pre_hook(lambda _, args: read.append(args[0][0]))
+    with torch.inference_mode():
+        reference(**inputs)
+    return read
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("heads", "kv_heads"), HEADS)
 @torch.inference_mode()
@@ -43,11 +54,17 @@ def test_recorded_attention_equals_eager_attention(family: str, heads: int, kv_h
     seen: dict[int, Tensor] = {}
     mean = Recording(prompt, frozenset({Signal.TEXT_ATTENTION}))
 
-    def recorder(layer: int, query: Tensor, key: Tensor, scaling: float) -> None:
-        seen[layer] = attention_rows(query[:, :, -count:], key, scaling)
-        mean(layer, query, key, scaling)
+    class Both:
+        early_layer = 0
 
-    hidden = target.forward(prompt.embeds, prompt.positions, target.new_cache(len(prompt)), recorder=recorder)
+        def __call__(self, layer: int, query: Tensor, key: Tensor, scaling: float) -> None:
+            seen[layer] = attention_rows(query[:, :, -count:], key, scaling)
+            mean(layer, query, key, scaling)
+
+        def states(self, hidden: Tensor) -> None:
+            raise AssertionError("nobody asked for states")
+
+    hidden = target.prefill(prompt, target.new_cache(len(prompt)), Both())
     for layer, attention in enumerate(wanted):
         torch.testing.assert_close(seen[layer], attention[:, -count:], atol=WITHIN, rtol=0)
     assert sorted(seen) == [0, 1, 2]
@@ -58,7 +75,7 @@ def test_recorded_attention_equals_eager_attention(family: str, heads: int, kv_h
     torch.testing.assert_close(recorded, by_hand, atol=WITHIN, rtol=0)
     assert 0 < float(recorded.sum()) < 1  # over the whole key axis, text included
     # Recording changes nothing.
-    alone = target.forward(prompt.embeds, prompt.positions, target.new_cache(len(prompt)))
+    alone = target.prefill(prompt, target.new_cache(len(prompt)))
     assert torch.equal(hidden, alone)
 
 
@@ -66,10 +83,10 @@ def test_recorded_attention_equals_eager_attention(family: str, heads: int, kv_h
 @pytest.mark.parametrize("image", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
-def test_signals_are_what_the_model_reports(family: str, image: bool, early_layer: int) -> None:
+def test_signals_are_what_the_model_computes(family: str, image: bool, early_layer: int) -> None:
     model = FAMILIES[family].make(3, layers=3)
     inputs = FAMILIES[family].inputs(model, seed=2, image=image)
-    reported = deepcopy(model)(**inputs, output_hidden_states=True).hidden_states
+    read = read_by_layers(model, inputs)
     target = adapt(model, "target")
     features = target.encode(inputs)
     prompt = target.prompt(inputs, features)
@@ -80,14 +97,12 @@ def test_signals_are_what_the_model_reports(family: str, image: bool, early_laye
     last = int(cells.nonzero()[-1])
     assert signals.early_states is not None
     at_the_start, early = signals.early_states
-    norm = target.language_model.norm  # the model reports the last layer's states behind it
-    for states, wanted in ((at_the_start, reported[0][0]), (early, reported[early_layer][0])):
-        seen = norm if early_layer == 3 and states is early else torch.nn.Identity()
-        torch.testing.assert_close(seen(states.video), wanted[cells], atol=WITHIN, rtol=0)
-        torch.testing.assert_close(seen(states.text), wanted[last + 1 :], atol=WITHIN, rtol=0)
-    torch.testing.assert_close(hidden, reported[3][0], atol=WITHIN, rtol=0)
+    for states, wanted in ((at_the_start, read[0]), (early, read[early_layer])):
+        torch.testing.assert_close(states.video, wanted[cells], atol=WITHIN, rtol=0)
+        torch.testing.assert_close(states.text, wanted[last + 1 :], atol=WITHIN, rtol=0)
+    torch.testing.assert_close(hidden, target.language_model.norm(read[3]), atol=WITHIN, rtol=0)
     assert signals.features is not None
-    torch.testing.assert_close(signals.features, reported[0][0][cells], atol=WITHIN, rtol=0)
+    torch.testing.assert_close(signals.features, read[0][cells], atol=WITHIN, rtol=0)
     assert sum(t * h * w for t, h, w in signals.grids) == int(cells.sum()) == signals.video_tokens
 
 
