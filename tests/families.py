@@ -16,8 +16,8 @@ class Family(NamedTuple):
 
     Attributes:
         make: (seed=0, hidden=64, *, heads, kv_heads, intermediate, layers, vocab) -> model, as in tiny.py.
-        inputs: (model, *, seed=0, frames, videos=1, image=False, text_before=5, text_after=7) -> inputs with videos
-            of `frames` rows of cells in time (18 cells a video if left out) and, behind them, one picture.
+        inputs: (model, *, seed=0, frames, videos=1, image=False, text_before=5, text_after=7) -> inputs with that many
+            videos of `frames` cells in time (18 cells each if left out) and, behind them, one picture or none.
         ends_videos: The last placeholder of each video is a newline, not a cell.
     """
 
