@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test support lint bench clean
 
 install: $(STAMP)
 
@@ -18,6 +18,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Writes what has just run into src/rushes/support.json and the README.
+support: install
+	$(BIN)/python -m pytest tests/test_every_combination.py tests/test_families_exact.py tests/test_support.py --write-support
 
 lint: install
 	$(BIN)/ruff check .

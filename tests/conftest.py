@@ -13,6 +13,10 @@ from rushes._transformers import transformers
 transformers.logging.set_verbosity_error()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-support", action="store_true", help="write the tables of support from what runs")
+
+
 class Outcome(NamedTuple):
     """What a command left behind."""
 

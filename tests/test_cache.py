@@ -146,3 +146,40 @@ def test_decoding_allocates_once_and_the_draft_holds_kept_tokens_only(
         assert max(seen) <= cache.capacity == capacity
         assert cache.bytes == 2 * 3 * 2 * 16 * capacity * 4 == result.metrics["cache_bytes"][role]
         assert cache._data.nbytes == cache.bytes
+
+
+@given(st.data())
+def test_set_aside_moves_what_is_dropped_to_the_front_and_a_tail_hides_it(data: Any) -> None:
+    length = data.draw(st.integers(1, 20))
+    columns = sorted(data.draw(st.sets(st.integers(0, length - 1), min_size=1)))
+    budget = data.draw(st.integers(0, len(columns)))
+    choice = st.permutations(range(len(columns))).map(lambda order: sorted(order[:budget]))
+    by_layer = data.draw(st.booleans())
+    kept = [data.draw(choice) for _ in range(2)] if by_layer else [data.draw(choice)] * 2
+    cache = filled(length)
+    cache.set_aside(torch.tensor(columns), torch.tensor(kept if by_layer else kept[0]).long())
+    hidden = len(columns) - budget
+    view = cache.tail(hidden)
+    for layer in range(2):
+        dropped = [column for i, column in enumerate(columns) if i not in kept[layer]]
+        rest = [slot for slot in range(length) if slot not in dropped]
+        assert slots(cache, layer) == dropped + rest
+        assert slots(view, layer) == rest
+    assert (view.capacity, view.length) == (cache.capacity - hidden, length - hidden)
+
+
+def test_a_tail_writes_where_the_whole_cache_will_write_over_it() -> None:
+    cache = filled(6)
+    view = cache.tail(4)
+    assert view.bytes == 0
+    ahead, review = torch.full((1, 2, 3, 4), 50.0), torch.full((1, 2, 2, 4), 60.0)
+    for layer in range(2):
+        view.update(-ahead, ahead, layer)
+    view.advance(3)
+    assert slots(view) == [4, 5, 50, 50, 50]
+    assert slots(cache) == [0, 1, 2, 3, 4, 5]
+    for layer in range(2):
+        cache.update(-review, review, layer)
+    cache.advance(2)
+    view.roll_back(4)
+    assert slots(view) == [4, 5, 60, 60]

@@ -18,7 +18,7 @@ from tiny import contrary, noisy, tiny_qwen2_5_vl, tiny_video_inputs
 VOCABULARY = 11  # the seven special tokens and four more
 DRAWS = 1500
 SIZES: dict[str, Any] = {"hidden": 32, "layers": 1, "vocab": VOCABULARY, "vision_layers": 1, "fullatt": (0,)}
-METHODS = ("full+chain+sampling+sequential", "uniform+tree+sampling+sequential")
+METHODS = ("full+chain+sampling+sequential", "uniform+tree+sampling+sequential", "uniform+sage+sampling+sequential")
 
 
 def exact_pairs(target: VideoLM, inputs: dict[str, Any], sampling: Sampling) -> dict[tuple[int, int], float]:
@@ -49,18 +49,22 @@ def seen_pairs(pair: Pair, inputs: dict[str, Any], method: str, **how: Any) -> t
     return counts, accepted
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("draft", ["same", "noisy", "contrary"])
+@pytest.mark.parametrize(
+    ("draft", "method"),
+    [*product(["same", "noisy", "contrary"], METHODS), ("itself", "uniform+self+sampling+sequential")],
+)
 def test_the_first_two_tokens_follow_the_target(draft: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_qwen2_5_vl(seed=1, **SIZES)
     model.generation_config.eos_token_id = []
-    other = {"same": deepcopy, "noisy": lambda m: noisy(m, 0.5), "contrary": contrary}[draft](model)
+    other = {"itself": lambda _: None, "same": deepcopy, "noisy": lambda m: noisy(m, 0.5), "contrary": contrary}[draft](
+        model
+    )
     inputs = tiny_video_inputs(model, grid=(1, 4, 4), text_before=2, text_after=3)
     how = {"temperature": 2.0} if draft != "noisy" else {"temperature": 4.0, "top_k": 7, "top_p": 0.9}
     expected = exact_pairs(adapt(deepcopy(model), "target"), inputs, Sampling(**how))
     pair = Pair(model, other)
     features = pair.target.encode(inputs)  # the tower's part is the same in every request
-    for one in (pair.target, pair.draft):
+    for one in filter(None, (pair.target, pair.draft)):
         monkeypatch.setattr(one, "encode", lambda _: features)
     counts, accepted = seen_pairs(pair, inputs, method, **how)
     assert accepted > 0.05 * DRAWS

@@ -1,6 +1,6 @@
 """Sampled tokens follow the target's distribution, whatever the draft proposes: chi-square, with power."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from itertools import product
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from goodness import ALPHA, p_value
 from rushes.drafting.chain import Chain
+from rushes.drafting.sage import AdaptiveTree
 from rushes.drafting.tree import StaticTree
 from rushes.sampling import Sampling, draw
 from rushes.verification.lossless import verify_sampling
@@ -24,6 +25,7 @@ DRAFTERS: dict[str, Any] = {
     "chain": Chain(2),
     "siblings": StaticTree(1, "0 1 2"),
     "tree": StaticTree(3, "0 1 2 00 01 10 000 001"),
+    "adaptive": AdaptiveTree(gamma=3, nodes=8),
 }
 Verify = Callable[[Window, Tensor, torch.Generator], Verdict]
 
@@ -43,12 +45,14 @@ class BigramState:
 
     def __init__(self, model: Bigram, sampling: Sampling, generator: torch.Generator) -> None:
         self.model, self.sampling, self.generator = (
-            SimpleNamespace(logits=model.logits, device="cpu"),
+            SimpleNamespace(logits=model.logits, device=torch.device("cpu")),
             sampling,
             generator,
         )
         self.cache = SimpleNamespace(length=0)
         self.pending = [START]
+        self.accepted: deque[int] = deque(maxlen=10)
+        self.outlook: Any = None
 
     def penalty(self, logits: Tensor, paths: list[list[int]]) -> Tensor:
         return logits
@@ -90,6 +94,7 @@ def pairs(
             state.pending, state.cache.length = [(emitted or [START])[-1]], 0
             window = drafter.draft(state, 8)
             verdict = verify(window, p[[state.pending[-1], *window.tokens]], generator)
+            state.accepted.append(len(verdict.path))
             emitted += [window.tokens[node] for node in verdict.path] + [verdict.next_token]
         counts[tuple(emitted[:2])] += 1
     expected = {(a, b): float(p[START, a] * p[a, b]) for a, b in product(range(VOCABULARY), repeat=2)}
@@ -113,7 +118,7 @@ def test_the_first_token_and_pairs_follow_the_target(shape: str, kind: str) -> N
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.6, top_k=3), Sampling(1.3, top_p=0.7), Sampling(1.0, 0.9, 4)], ids=str)
-@pytest.mark.parametrize("shape", ["chain", "tree"])
+@pytest.mark.parametrize("shape", ["chain", "tree", "adaptive"])
 def test_truncated_distributions_are_followed_too(shape: str, sampling: Sampling) -> None:
     counts, expected = pairs(DRAFTERS[shape], "random", sampling)
     assert len(expected) < VOCABULARY**2  # truncation did bite

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-MARGIN = 0.04  # how far behind plain decoding a request may fall, as a share of its time
+MARGIN = 0.03  # how far behind plain decoding a request may fall, as a share of its time
 CREDIT = 0.25  # and in the beginning, in plain passes: enough to find out what the draft is worth
 FORGET = 0.9  # weight that an observation keeps per round
 CATCH_UP = 1 / 8  # what reading one more pending token costs, in draft steps
@@ -29,12 +29,13 @@ class Pace:
     rounds: int = 0
     plain_rounds: int = 0
     depth: int = 0
-    _plain: deque[float] = field(default_factory=lambda: deque(maxlen=9))
+    _plain: deque[float] = field(default_factory=lambda: deque(maxlen=33))
     _draft_s: float = 0.0  # T_q, one level of a window
     _row_s: float = 0.0  # what one more candidate adds to a pass of the target
     _nodes: float = 1.0  # candidates for each level
     _passed: float = 4.0  # an optimist at first: four of five accepted
     _failed: float = 1.0
+    _plain_since: int = 0  # plain rounds since the last window
     _elapsed: float = 0.0
     _emitted: int = 0
 
@@ -69,11 +70,11 @@ class Pace:
             return 1
         allowed = (MARGIN * self._emitted + CREDIT) * self.plain_s - (self._elapsed - self._emitted * self.plain_s)
         allowed -= catch_up * self._draft_s
-        affordable = int(allowed / (self._cost(1) - self.plain_s))
+        step = self._cost(1) - self.plain_s
         best = max(range(min(self.widest, max(1, round(self.ratio))) + 1), key=self._speed)
-        if best == 0:  # look again now and then, with half of what may be lost
-            return int(allowed / 2 > self._cost(1) - self.plain_s)
-        return max(0, min(best, affordable))
+        if best == 0:  # look again now and then: so seldom that looking in vain stays within the margin
+            best = int(self._plain_since * MARGIN * self.plain_s > step)
+        return max(0, min(best, int(allowed / step)))
 
     def _cost(self, depth: int) -> float:
         """Seconds of a round."""
@@ -90,8 +91,10 @@ class Pace:
         self._emitted += accepted + 1
         if depth == 0:
             self.plain_rounds += 1
+            self._plain_since += 1
             self._plain.append(round_s)
             return
+        self._plain_since = 0
         self._draft_s = _blend(self._draft_s, draft_s / (depth + (pending - 1) * CATCH_UP))
         self._nodes = nodes / depth
         self._row_s = _blend(self._row_s, max(0.0, round_s - draft_s - self.plain_s) / nodes)
