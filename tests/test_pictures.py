@@ -9,6 +9,7 @@ from PIL import Image
 
 from rushes.errors import RushesError
 from rushes.heat import colours, limits
+from rushes.lettering import font_for
 from rushes.pictures import MAX_TILES, draw_kept, draw_page
 from rushes.strip import BAR, EVEN, bar_edges
 from rushes.tiles import frame_of, heated, lit, seen
@@ -217,6 +218,20 @@ class TestPages:
         assert short.shape == long.shape
         assert (long[:, -8:] == long[0, 0]).all(), "the margin is free"
         assert (short[80:] == long[80:]).all()
+
+    @pytest.mark.parametrize("text", ["Qué pasa después?", "Что это?", "这是什么? ¿", "\uffff\U0001f600 e\u0301"])
+    def test_any_language_is_written_or_boxed(self, tmp_path: Path, text: str) -> None:
+        frames = np.full((2, 30, 40, 3), RED, np.uint8)
+        draw_page(frames, np.ones((2, 3, 4)), tmp_path / "a.png", title=text, lines=(text * 300,))
+        drawn = pixels_of(tmp_path / "a.png")
+        assert (drawn[:, -8:] == drawn[0, 0]).all(), "the margin is free"
+
+    def test_a_font_of_the_system_that_has_the_letters_is_taken(self) -> None:
+        assert font_for("What?", 14).getname() == font_for("", 14).getname()
+        best = font_for("é", 14)
+        if best.getname() == font_for("", 14).getname():
+            pytest.skip("no such font on this machine")
+        assert bytes(best.getmask("é")) != bytes(best.getmask("\uffff"))
 
     def test_a_picture_is_whole_or_not_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         frames = np.zeros((2, 40, 40, 3), np.uint8)

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from rushes.atomic import whole
 from rushes.heat import draw_legend, limits
+from rushes.lettering import font_for
 from rushes.seen_area import Area
 from rushes.strip import draw_strip
 from rushes.tiles import frame_of, heated, lit, seen
@@ -175,8 +176,10 @@ def _text(
 ) -> None:
     """One line of text, cut where the room ends."""
     text = " ".join(text[:_MOST_LETTERS].split())
-    if pen.textlength(text, font_size=size) > room:
-        while text and pen.textlength(text + "...", font_size=size) > room:
+    font = font_for(text, size)
+    if pen.textlength(text, font=font) > room:
+        while text and pen.textlength(text + "...", font=font) > room:
             text = text[:-1]
         text += "..."
-    pen.text(at, text, fill=fill, font_size=size)
+    # By the baseline: fonts of one size differ in what lies above it.
+    pen.text((at[0], at[1] + size), text, fill=fill, font=font, anchor="ls")
