@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from rushes._transformers import transformers
 from rushes.errors import RushesError
 from rushes.models.base import Inputs
@@ -66,19 +68,23 @@ def build_inputs(processor: Any, prompt: str, video: Video | None) -> Inputs:
         text = _chat(processor, content)
         return processor(text=[text], return_tensors="pt")
     text = _chat(processor, [{"type": "video"}, *content])
+    # Some processors refuse fewer frames than one cell in time takes; others repeat the last one, as here.
+    missing = max(0, getattr(processor.video_processor, "temporal_patch_size", 1) - len(video.frames))
+    frames = np.concatenate([video.frames, *[video.frames[-1:]] * missing])
+    indices = video.frame_indices.tolist()
     metadata = transformers.video_utils.VideoMetadata(
         total_num_frames=video.total_frames,
         fps=video.source_fps,
         duration=video.duration_s,
         height=video.frames.shape[1],
         width=video.frames.shape[2],
-        frames_indices=video.frame_indices.tolist(),
+        frames_indices=indices + indices[-1:] * missing,
     )
     options: dict[str, Any] = {"cap_pixels_per_frame": True} if _caps_unasked(processor) else {}
     try:
         return processor(
             text=[text],
-            videos=[video.frames],
+            videos=[frames],
             video_metadata=[metadata],
             do_sample_frames=False,
             return_tensors="pt",

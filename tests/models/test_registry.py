@@ -8,6 +8,7 @@ from rushes import Pair, RushesError
 from rushes._transformers import transformers
 from rushes.models.qwen2_5_vl import Qwen2_5_VL
 from rushes.models.qwen2_vl import Qwen2_VL
+from rushes.models.qwen3_vl import Qwen3_VL
 from rushes.models.registry import adapt, adapter_for, families
 from tiny import tiny_qwen2_5_vl, tiny_qwen2_vl
 
@@ -17,7 +18,13 @@ def config(family: type = transformers.Qwen2_5_VLConfig, **text: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("family", "adapter"), [(transformers.Qwen2VLConfig, Qwen2_VL), (transformers.Qwen2_5_VLConfig, Qwen2_5_VL)]
+    ("family", "adapter"),
+    [
+        (transformers.Qwen2VLConfig, Qwen2_VL),
+        (transformers.Qwen2_5_VLConfig, Qwen2_5_VL),
+        (transformers.Qwen3VLConfig, Qwen3_VL),
+        (transformers.Qwen3VLMoeConfig, Qwen3_VL),
+    ],
 )
 def test_supported_families_get_their_adapter(family: type, adapter: type) -> None:
     assert adapter_for(config(family), "x") is adapter
@@ -44,11 +51,39 @@ def test_layers_with_a_running_state_are_refused(kind: str) -> None:
         adapter_for(hybrid, "x")
 
 
-def test_hybrid_families_are_refused_by_name_too() -> None:
-    with pytest.raises(RushesError, match=r"qwen3_5.*linear_attention.*cannot be rolled back after a rejected"):
-        adapter_for(transformers.Qwen3_5Config(), "x")
-    with pytest.raises(RushesError, match=r"jamba.*cannot be rolled back"):
-        adapter_for(transformers.JambaConfig(), "x")
+HYBRIDS = (
+    "Qwen3_5Config",
+    "Qwen3_5TextConfig",
+    "Qwen3_5MoeConfig",
+    "Qwen3_5MoeTextConfig",
+    "Qwen3NextConfig",
+    "Qwen4ExpConfig",
+    "MiniCPMV4_6Config",
+    "OlmoHybridConfig",
+    "KimiLinearConfig",
+    "JambaConfig",
+    "BambaConfig",
+    "FalconH1Config",
+    "GraniteMoeHybridConfig",
+    "NemotronHConfig",
+    "Zamba2Config",
+)
+
+
+@pytest.mark.parametrize("name", [name for name in HYBRIDS if hasattr(transformers, name)])
+def test_hybrid_families_are_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(RushesError, match=r"^x: \w+( \([a-z_, ]+ layers\))? keeps a running state that cannot"):
+        adapter_for(getattr(transformers, name)(), "x")
+
+
+@pytest.mark.parametrize("family", ["Qwen3_5", "Qwen3_5Moe"])
+def test_the_reason_names_the_layers_of_a_qwen3_5(family: str) -> None:
+    config = getattr(transformers, f"{family}Config")()
+    with pytest.raises(RushesError, match=r"qwen3_5(_moe)? \(linear_attention layers\) keeps a running state"):
+        adapter_for(config, "x")
+    config.text_config.layer_types = ["full_attention"] * 4  # whatever its config says
+    with pytest.raises(RushesError, match=r"qwen3_5(_moe)? keeps a running state"):
+        adapter_for(config, "x")
 
 
 def test_sliding_windows_are_refused() -> None:
