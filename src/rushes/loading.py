@@ -65,6 +65,9 @@ def load_processor(name: str) -> Any:
     # A folder without the processor's own files gives its tokenizer instead.
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "video_processor"):
         raise RushesError(f"{name}: no processor for videos; the folder needs preprocessor_config.json")
+    for setting in ("num_image_tokens", "patch_size"):  # LLaVA's count their video tokens with these
+        if getattr(processor, setting, "not a setting of this one") is None:
+            raise RushesError(f"{name}: the processor does not know its {setting}; set it in processor_config.json")
     if not (getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)):
         raise RushesError(f"{name}: no chat template; the folder needs chat_template.jinja")
     return processor

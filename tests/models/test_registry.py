@@ -11,6 +11,7 @@ from rushes.models.qwen2_vl import Qwen2_VL
 from rushes.models.qwen3_vl import Qwen3_VL
 from rushes.models.registry import adapt, adapter_for, families
 from tiny import tiny_qwen2_5_vl, tiny_qwen2_vl
+from tiny_llava import tiny_llava_inputs, tiny_llava_next_video, tiny_llava_onevision
 
 
 def config(family: type = transformers.Qwen2_5_VLConfig, **text: Any) -> Any:
@@ -91,6 +92,36 @@ def test_sliding_windows_are_refused() -> None:
     assert "sliding_attention" in sliding.text_config.layer_types
     with pytest.raises(RushesError, match="sliding-window attention is not supported; disable use_sliding_window"):
         adapter_for(sliding, "x")
+
+
+@pytest.mark.parametrize("window", [64, 4095])
+def test_a_mistral_that_looks_back_over_less_than_it_holds_is_refused(window: int) -> None:
+    model = tiny_llava_next_video(language="mistral")
+    model.config.text_config.sliding_window = window
+    with pytest.raises(RushesError, match=rf"a sliding_window of {window} is less than the 4096 tokens.* to null"):
+        adapter_for(model.config, "x")
+    with pytest.raises(RushesError, match="target: sliding-window attention is not supported"):
+        Pair(model)
+
+
+@pytest.mark.parametrize("window", [4096, 10_000, None])
+def test_a_window_that_never_cuts_is_taken(window: int | None) -> None:
+    model = tiny_llava_next_video(language="mistral")
+    model.config.text_config.sliding_window = window
+    inputs = tiny_llava_inputs(model)
+    wanted = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :].tolist()
+    assert Pair(model, model).generate_inputs(inputs, method="specvlm", max_new_tokens=12).token_ids == wanted
+
+
+def test_the_language_model_inside_is_looked_at() -> None:
+    model = tiny_llava_onevision()
+    for layers, words in (
+        (["full_attention", "sliding_attention"], "sliding-window attention is not supported"),
+        (["full_attention", "linear_attention"], "cannot be rolled back"),
+    ):
+        model.config.text_config.layer_types = layers
+        with pytest.raises(RushesError, match=words):
+            adapter_for(model.config, "x")
 
 
 def test_a_model_that_calls_itself_stateful_is_refused() -> None:

@@ -103,6 +103,11 @@ class Llava(VideoLM):
                 "the videos of one prompt need the same number of frames"
             )
         vision = self.config.vision_config
+        if pixels.shape[-2:] != (vision.image_size, vision.image_size):
+            raise RushesError(
+                f"the processor made frames of {pixels.shape[-1]}x{pixels.shape[-2]} pixels, the model takes "
+                f"{vision.image_size}x{vision.image_size}: set this size in the checkpoint's processor_config.json"
+            )
         side = self._pooled(vision.image_size // vision.patch_size)
         return ((pixels.shape[1], side, side),) * pixels.shape[0]
 
