@@ -32,7 +32,7 @@ def test_the_note_is_printed_once_and_goes_with_the_option(rushes: Any, long_vid
 def test_the_note_is_in_the_json(rushes: Any, long_video: Path, video: Path) -> None:
     made = json.loads(rushes("generate", long_video, "--max-new-tokens", 1, "--json").out)
     assert [note for note in made["notes"] if "positions=" in note]
-    for more in (("--positions", "reference", long_video), (video,)):
+    for more in (("--positions", "reference", long_video), (video, "--fps", 2)):  # short, and whole seconds a cell
         made = json.loads(rushes("generate", *more, "--max-new-tokens", 1, "--json").out)
         assert "notes" not in made
 
