@@ -42,6 +42,12 @@ class TestOptions:
             ("--gamma 0", "gamma must be between 1 and"),
             ("--gamma 1000000", "got 1000000"),
             ("--gamma 0 --method ar", "gamma must be between 1 and"),
+            ("--gamma -3", "gamma must be between 1 and"),
+            ("--gamma fast", "gamma must be a whole number or 'auto', got 'fast'"),
+            ("--method hippo", "'hippo' is a scorer, not a method; spell out hippo+chain+exact+sequential"),
+            ("--method std+chain+exact+sequential", "only the drafter 'self' can use, not 'chain'"),
+            ("--method hippo:weights=0.5/0.5/0.5+chain+exact+sequential", "sum to 1"),
+            ("--method hippo:crops=9+chain+exact+sequential", "did you mean 'crop'?"),
             ("--max-new-tokens 0", "max_new_tokens must be 1 or more, got 0"),
             ("--temperature -1", "temperature must be 0 (greedy) or"),
             ("--temperature nan", "got nan"),
@@ -78,7 +84,7 @@ class TestOptions:
             ("--nope", "No such option: --nope"),
             ("--keep", "requires an argument"),
             ("--keep much", "Invalid value for '--keep'"),
-            ("--gamma 2.5", "Invalid value for '--gamma'"),
+            ("--gamma 2.5", "gamma must be a whole number or 'auto', got '2.5'"),
             ("another.mp4", "unexpected extra argument"),
         ],
     )
@@ -147,6 +153,17 @@ class TestWithModels:
     @pytest.mark.parametrize("mark", ["<|video_pad|>", "<|image_pad|>"])
     def test_a_prompt_with_placeholders(self, rushes: Run, video: Path, mark: str) -> None:
         refused(rushes("generate", video, "-p", f"What is {mark}?"), f"the prompt contains {mark}")
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ("--method hippo:crop=4+chain+exact+sequential", "crop 4 is larger than a frame of 3 x 4 cells; give 3"),
+            ("--method uvprune:layers=99+chain+exact+sequential", "99"),
+            ("--keep 0.001", "is less than one; give 0.0"),
+        ],
+    )
+    def test_what_does_not_fit_this_video_or_model(self, rushes: Run, video: Path, options: str, words: str) -> None:
+        refused(rushes("generate", video, *options.split()), words)
 
     def test_no_memory_for_the_cache(self, rushes: Run, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("rushes.cache._free_cpu_bytes", lambda: 2**18)

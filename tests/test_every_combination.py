@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from families import FAMILIES
+from ran import note
 from rushes import Pair
 from rushes.methods import DRAFTERS, SCORERS
-from ran import note
 from tiny import noisy
 
 LENGTH = 10

@@ -66,7 +66,8 @@ def test_a_gamma_out_of_range_is_refused(gamma: int, name: str) -> None:
     [
         ("specvml", "unknown method 'specvml'; did you mean 'specvlm'"),
         ("spec", "unknown method 'spec'; did you mean 'specvlm'"),
-        ("", "unknown method ''; known: ar, sd, sage, std, specvlm"),
+        ("", "unknown method ''; known: ar, sd, specvlm, sage, std"),
+        ("uniform", r"'uniform' is a scorer, not a method; spell out uniform\+chain\+exact\+sequential"),
         ("full+chain+exact", r"has 3 parts; spell out four, scorer\+drafter\+verifier\+schedule"),
         ("full+chain+exact+sequential+", "has 5 parts"),
         ("ful+chain+exact+sequential", "unknown scorer 'ful'; did you mean 'full'"),
@@ -116,7 +117,7 @@ def test_auto_gives_the_drafter_room() -> None:
         ("ar:keep=1", None, "method 'ar' has no parameters, got keep=1"),
         ("sd:gamma=3", 4, "gamma is given twice: 4 and in 'sd:gamma=3'"),
         ("sd:gamma=3:gamma=4", None, "gamma is given twice"),
-        ("sd", "fast", "gamma must be a number or 'auto', got 'fast'"),
+        ("sd", "fast", "gamma must be a whole number or 'auto', got 'fast'"),
     ],
 )
 def test_a_wrong_parameter_is_refused(name: str, gamma: str | int | None, message: str) -> None:

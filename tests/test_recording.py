@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from families import FAMILIES
-from rushes import Pair, decoding
+from rushes import Pair, RushesError, decoding
 from rushes.models.base import Features, Prompt
 from rushes.models.registry import adapt
 from rushes.recording import Recording, attention_rows
@@ -168,3 +168,21 @@ def test_long_questions_are_scored_in_chunks_with_the_same_result() -> None:
 def test_large_queries_in_half_precision_do_not_overflow() -> None:
     query, key = torch.full((1, 2, 3, 128), 24.0, dtype=torch.float16), torch.full((1, 1, 5, 128), 24.0).half()
     assert torch.isfinite(attention_rows(query, key, 128**-0.5)).all()
+
+
+@pytest.mark.parametrize(
+    ("scorer", "words"),
+    [
+        ("specvlm", "does not show the attention of the text behind the video, over all keys, mean of all layers"),
+        ("hippo", "does not show the attention of the text behind the video, over the video's keys only"),
+        ("uvprune", "does not show the hidden states before and behind the target's first layers"),
+    ],
+)
+def test_a_model_that_hides_a_signal_is_refused(scorer: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_qwen2_5_vl()
+    pair = Pair(model, model)
+    forward = pair.target.forward
+    monkeypatch.setattr(pair.target, "forward", lambda *a, recorder=None, **more: forward(*a, **more))
+    with pytest.raises(RushesError, match=f"{words}.*use uniform or random"):
+        pair.generate_inputs(tiny_video_inputs(model), method=f"{scorer}+chain+exact+sequential", max_new_tokens=4)
+    pair.generate_inputs(tiny_video_inputs(model), method="uniform+chain+exact+sequential", max_new_tokens=4)

@@ -35,7 +35,9 @@ def generate(
     draft: Annotated[str | None, typer.Option(help="A smaller checkpoint with the same tokens.")] = None,
     method: Annotated[str, typer.Option(help="See `rushes methods`.")] = "specvlm",
     keep: Annotated[float, typer.Option(help="Share of the video tokens that the draft sees, 0 to 1.")] = 0.1,
-    gamma: Annotated[int | None, typer.Option(help="Tokens in a draft chain, levels of a draft tree.")] = None,
+    gamma: Annotated[
+        str | None, typer.Option(help="Tokens in a draft chain, levels of a draft tree; auto: as measured.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Length limit of the answer.")] = 256,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling, with a temperature.")] = 1.0,
@@ -59,8 +61,6 @@ def generate(
         raise RushesError("no video given; `rushes demo --out demo-out` writes one to demo-out/demo.mp4")
     if target is None and draft is not None:
         raise RushesError("--draft without --target; give both, or neither for the bundled pair")
-    if target is not None and draft is None and method != "ar":
-        raise RushesError("--target without --draft; give both, or decode plainly with --method ar")
     from rushes.loading import check_device, check_dtype
     from rushes.progress import working
     from rushes.prompting import DEFAULT_PROMPT, check_prompt
@@ -71,7 +71,7 @@ def generate(
     settings = Settings(
         method=method,
         keep=keep,
-        gamma=gamma,
+        gamma=int(gamma) if gamma is not None and gamma.lstrip("+-").isdecimal() else gamma,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_p=top_p,
@@ -80,6 +80,8 @@ def generate(
         positions=positions,
         check=check,
     )
+    if target is not None and draft is None and settings.recipe().needs_draft:
+        raise RushesError("--target without --draft; give both, or use --method ar (plain decoding) or std (no draft)")
     prompt = DEFAULT_PROMPT if prompt is None else prompt
     check_prompt(prompt)
     for place in (device, draft_device):

@@ -100,6 +100,7 @@ def decode(
     if method.scorer is not None:
         # How many stay does not depend on the scores: what cannot work is refused before any work.
         method.scorer.check(target.grids(inputs))
+        method.scorer.early_layer(target.text_config.num_hidden_layers)
         budget = method.scorer.budget(options.keep, video_tokens)
         if draft is not None:
             _check_context(length - video_tokens + budget, budget, options, draft, "draft")

@@ -44,9 +44,9 @@ SCHEDULES: dict[str, Callable[[], Any]] = {"sequential": Sequential}
 METHODS: dict[str, tuple[str, str]] = {
     "ar": ("", "plain decoding: the target alone"),
     "sd": ("full+chain+exact+sequential", "speculative decoding; the draft sees the whole video"),
+    "specvlm": ("specvlm+tree+exact+sequential", "SpecVLM: the draft sees what the target attends to; a draft tree"),
     "sage": ("specvlm+sage+exact+sequential", "SAGE: SpecVLM's pruning, a tree that follows the draft's certainty"),
     "std": ("std+self+exact+sequential", "STD: the target drafts for itself, over a tenth of its own cache"),
-    "specvlm": ("specvlm+tree+exact+sequential", "SpecVLM: the draft sees what the target attends to; a draft tree"),
 }
 
 KINDS = {"scorer": SCORERS, "drafter": DRAFTERS, "verifier": VERIFIERS, "schedule": SCHEDULES}
@@ -106,7 +106,7 @@ def method(name: str, gamma: int | str | None = None) -> Method:
     """
     auto = gamma == "auto"
     if isinstance(gamma, str) and not auto:
-        raise RushesError(f"gamma must be a number or 'auto', got {gamma!r}")
+        raise RushesError(f"gamma must be a whole number or 'auto', got {gamma!r}")
     if isinstance(gamma, int) and not 1 <= gamma <= MAX_GAMMA:
         raise RushesError(f"gamma must be between 1 and {MAX_GAMMA}, got {gamma}")
     recipe, parts = _spelled(name)
@@ -143,6 +143,8 @@ def _spelled(name: str) -> tuple[str, list[Spelled]]:
             )
         return name, parts
     short, given = split(name)
+    if short in SCORERS and short not in METHODS:
+        raise RushesError(f"{short!r} is a scorer, not a method; spell out {name}+chain+exact+sequential")
     if short not in METHODS:
         raise unknown_name("method", short, list(METHODS))
     recipe = METHODS[short][0]

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from rushes.errors import RushesError
 from rushes.models.base import Features, Prompt
 from rushes.signals import Signal, Signals, States
 from rushes.stats import Stopwatch
@@ -101,7 +102,13 @@ class Recording:
             self._early = self._split(hidden)
 
     def signals(self, features: Features) -> Signals:
-        """What was asked for, after the prefill."""
+        """What was asked for, after the prefill.
+
+        Raises:
+            RushesError: The model showed nothing of what was asked for.
+        """
+        if self.watches or (len(self._columns) and Signal.FEATURES in self.needs):
+            self._refuse_what_is_missing(features)
         layers = max(1, self.layers)
         nothing = self._sum.new_zeros(1, len(self._columns))
         early = None
@@ -118,6 +125,16 @@ class Recording:
             features=features.video if Signal.FEATURES in self.needs else None,
             early_states=early,
         )
+
+    def _refuse_what_is_missing(self, features: Features) -> None:
+        seen = dict.fromkeys(ATTENTION, self.layers > 0)
+        seen[Signal.EARLY_STATES] = self._early is not None
+        seen[Signal.FEATURES] = features.video is not None
+        for signal in self.needs:
+            if not seen[signal]:
+                raise RushesError(
+                    f"this model does not show the {signal.value}, which the scorer needs; use uniform or random"
+                )
 
     def _split(self, hidden: Tensor) -> States:
         return States(self._take(hidden, 0).clone(), hidden[len(hidden) - self._rows :].clone())
