@@ -42,7 +42,7 @@ def refuse_different_vision(target: Any, draft: Any) -> None:
             names the first difference.
     """
     ours, theirs = adapter_for(target, "target"), adapter_for(draft, "draft")
-    if ours is not theirs:
+    if ours is not theirs and (not ours.kin or ours.kin != theirs.kin):
         raise RushesError(
             f"the target is a {target.model_type} and the draft a {draft.model_type}: they read videos differently; "
             "take a draft of the target's family"

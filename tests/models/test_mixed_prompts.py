@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rushes import Pair
+from rushes import Pair, RushesError
 from tiny import noisy, tiny_mixed_inputs, tiny_qwen2_5_vl, tiny_qwen2_vl, tiny_text_inputs
 from tiny_qwen3 import tiny_qwen3_vl, tiny_qwen3_vl_moe
 
@@ -88,3 +88,23 @@ def test_the_cells_of_all_videos_are_the_video_tokens(family: str) -> None:
         assert sum(t * h * w for t, h, w in made.grids) == len(made.video_columns) == target.count(inputs)[1]
         is_video = inputs["input_ids"][0] == model(family).config.video_token_id
         assert made.video_columns.tolist() == is_video.nonzero()[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("target", "draft"), [("qwen2_5_vl", "qwen2_vl"), ("qwen2_vl", "qwen2_5_vl"), ("qwen3_vl_moe", "qwen3_vl")]
+)
+def test_families_that_read_the_same_inputs_draft_for_each_other(target: str, draft: str) -> None:
+    """A large model with experts and a small dense one above all."""
+    mixed = Pair(deepcopy(model(target)), deepcopy(model(draft)))
+    for name in ("one video", "pictures around videos"):
+        for method, keep in SETTINGS[1:]:
+            made = mixed.generate_inputs(prompt(target, name), method=method, keep=keep, max_new_tokens=LENGTH)
+            assert tuple(made.token_ids) == expected(target, name)
+
+
+@pytest.mark.parametrize("target", ["qwen2_vl", "qwen2_5_vl"])
+def test_a_qwen3_vl_cannot_draft_for_a_qwen2_vl(target: str) -> None:
+    with pytest.raises(RushesError, match="they read videos differently"):
+        Pair(deepcopy(model(target)), deepcopy(model("qwen3_vl")))
+    with pytest.raises(RushesError, match="they read videos differently"):
+        Pair(deepcopy(model("qwen3_vl")), deepcopy(model(target)))

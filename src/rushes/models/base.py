@@ -40,12 +40,15 @@ class VideoLM(ABC):
 
     Attributes:
         families: The `model_type`s that this adapter speaks for.
+        kin: One word for all adapters whose processors return the same inputs; models of these can be a pair. "" has
+            none but itself.
         must_agree: Settings of the config, as dotted names, that a target and its draft share: they say how pictures
             are cut up, and which tokens stand for them.
         max_frames: Most frames to take unasked, where the checkpoint's processor states no limit.
     """
 
     families: ClassVar[tuple[str, ...]]
+    kin: ClassVar[str] = ""
     must_agree: ClassVar[tuple[str, ...]] = ("video_token_id", "image_token_id")
     max_frames: ClassVar[int] = 768
 

@@ -17,6 +17,7 @@ class Qwen2_VL(VideoLM):
     """Adapter for Qwen2VLForConditionalGeneration."""
 
     families: ClassVar[tuple[str, ...]] = ("qwen2_vl",)
+    kin = "qwen2"  # with Qwen2.5-VL: the seconds that its processor adds are ignored here
     must_agree = (
         "video_token_id",
         "image_token_id",

@@ -21,6 +21,7 @@ class Qwen3_VL(Qwen2_VL):
     """
 
     families = ("qwen3_vl", "qwen3_vl_moe")
+    kin = "qwen3"
 
     def encode(self, inputs: Inputs) -> Features:
         video, video_deep = self._both(self._run_tower(inputs, "pixel_values_videos", "video_grid_thw"))
