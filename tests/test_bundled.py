@@ -6,7 +6,7 @@ import torch
 from rushes._transformers import transformers
 from rushes.checkpoints import load
 from rushes.demo import bundled
-from rushes.demo.run import DEMO_SCENES, DEMO_SECONDS, held_out_clip, write_clip
+from rushes.demo.held_out import DEMO_SCENES, DEMO_SECONDS, held_out_clip, write_clip
 from rushes.models.base import Inputs
 from rushes.pair import Pair
 

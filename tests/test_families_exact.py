@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from families import FAMILIES
+from ran import note
 from rushes import Pair
 from rushes.models.registry import adapt
 from tiny import contrary, noisy, tiny_text_inputs
@@ -83,6 +84,7 @@ def test_every_kind_of_prompt_equals_generate(family: str, kind: str, draft: str
             prompt(family, kind), method=name, gamma=gamma, keep=keep, max_new_tokens=LENGTH
         )
         assert tuple(result.token_ids) == wanted, (gamma, keep)
+        note(family, prompts=kind)
         if name == "specvlm":
             assert len(result.kept_indices) == int(keep * result.video_tokens)
         if draft == "same" and name == "sd":

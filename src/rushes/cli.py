@@ -143,15 +143,16 @@ def describe_check(check: Any) -> str:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the video, the pictures and results.json.")] = Path("demo-out"),
     repeats: Annotated[int, typer.Option(help="Runs of each method.", min=1)] = 3,
+    samples: Annotated[int, typer.Option(help="Held-out videos for the table of scorers.", min=1)] = 5,
     debug: Debug = False,
 ) -> None:
-    """The bundled pair on a generated video: the answer, a table of methods, pictures."""
+    """The bundled pair on a generated video: the answer, tables of methods and of scorers, pictures."""
     from rushes.progress import quiet_libraries, working
 
     with working("loading"):
         quiet_libraries()
         from rushes.demo.run import run_demo
-    run_demo(out, repeats=repeats, say=typer.echo)
+    run_demo(out, repeats=repeats, samples=samples, say=typer.echo)
 
 
 app.command()(show)
@@ -209,19 +210,24 @@ def check(
 def methods(debug: Debug = False) -> None:
     """The table of methods and what each is made of."""
     from rushes import methods as known
+    from rushes import support
+    from rushes.parts import signature
 
     typer.echo(f"{'method':<10} {'lossless':<9} {'scorer+drafter+verifier+schedule':<34} what it is")
     for name, (recipe, words) in known.METHODS.items():
         lossless = "yes" if known.method(name).lossless else "no"
         typer.echo(f"{name:<10} {lossless:<9} {recipe or '-':<34} {words}")
-    typer.echo("\nor spell one out from these parts:")
+    typer.echo("\nor spell one out from these parts; parameters follow colons, as in hippo:crop=2:")
     for kind, parts in (
         ("scorer", known.SCORERS),
         ("drafter", known.DRAFTERS),
         ("verifier", known.VERIFIERS),
         ("schedule", known.SCHEDULES),
     ):
-        typer.echo(f"  {kind:<9} {', '.join(parts)}")
+        for i, (name, part) in enumerate(parts.items()):
+            typer.echo(f"  {'' if i else kind:<9} {signature(name, part)}")
+    typer.echo("\nEqual to transformers' generate, greedy and in fp32, in this version's tests:\n")
+    typer.echo(support.load().table())
 
 
 def main() -> None:

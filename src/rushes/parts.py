@@ -34,6 +34,20 @@ def parameters(part: Part) -> dict[str, Any]:
     return {name: hints[name] for name in inspect.signature(part).parameters if name in hints}
 
 
+def signature(name: str, part: Part) -> str:
+    """A part with its parameters and their defaults, as they would be written."""
+    defaults = {key: value.default for key, value in inspect.signature(part).parameters.items()}
+    return ":".join([name, *(f"{key}={_written(defaults[key])}" for key in parameters(part))])
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "/".join(map(_written, value))
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "none" if value is None else "..." if len(str(value)) > 20 else str(value)
+
+
 def make(kind: str, name: str, known: Mapping[str, Part], given: Mapping[str, str], **defaults: Any) -> Any:
     """Build the part `name` of `known` with parameters from text.
 

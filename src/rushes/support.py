@@ -8,7 +8,7 @@ from pathlib import Path
 from rushes.atomic import whole
 
 FILE = Path(__file__).parent / "support.json"
-KINDS = {"scorers": "scorer", "drafters": "drafter", "prompts": "prompt with"}
+KINDS = ("scorers", "drafters", "prompts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,16 @@ class Support:
             temporary.write_text(json.dumps(self.families, indent=1, sort_keys=True) + "\n")
 
     def table(self) -> str:
-        """Markdown: one column for each family."""
-        families = sorted(self.families)
-        lines = [_row(["", *(f"`{family}`" for family in families)]), _row(["---"] * (len(families) + 1))]
-        for kind, word in KINDS.items():
-            for name in self.names(kind):
-                marks = ("yes" if name in self.families[family].get(kind, ()) else "-" for family in families)
-                lines.append(_row([f"{word} {name}" if kind == "prompts" else f"{word} `{name}`", *marks]))
-        return "\n".join(lines)
+        """Markdown: one line for each family; below it, what "all" is."""
+        lines = [_row(["family", *KINDS]), _row(["---"] * (len(KINDS) + 1))]
+        for family, found in sorted(self.families.items()):
+            lines.append(_row([f"`{family}`", *(self._cell(kind, found.get(kind, [])) for kind in KINDS)]))
+        every = (f"* {kind}: {', '.join(self.names(kind))}" for kind in KINDS)
+        return "\n".join([*lines, "", *every])
+
+    def _cell(self, kind: str, found: list[str]) -> str:
+        names = self.names(kind)
+        return f"all {len(names)}" if sorted(found) == names else ", ".join(found) or "-"
 
 
 def load(file: Path = FILE) -> Support:

@@ -66,8 +66,8 @@ def _differs(row: Row) -> str:
     return f"no (token {first['first_divergence']}{gap})"
 
 
-def save(path: Path, rows: list[Row], pair: Pair, runs: Runs, repeats: int) -> None:
-    """Write the rows, and what they were measured on, as `results.json`."""
+def save(path: Path, rows: list[Row], pair: Pair, runs: Runs, repeats: int, **more: Any) -> None:
+    """Write the rows, what they were measured on, and whatever else there is, as `results.json`."""
     assert pair.draft is not None
     about: dict[str, Any] = {
         "rows": [asdict(row) for row in rows],
@@ -80,5 +80,6 @@ def save(path: Path, rows: list[Row], pair: Pair, runs: Runs, repeats: int) -> N
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
+    about |= more
     with whole(path) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from rushes.bench.standin import DEMO_SHAPES, standin_config, widen
+from rushes.checkpoints import load
 from rushes.errors import RushesError
 from rushes.loading import load_model, load_processor
 from rushes.pair import Pair
@@ -13,6 +14,16 @@ from rushes.pair import Pair
 _HERE = Path(__file__).parent / "pair"
 TARGET = str(_HERE / "target")
 DRAFT = str(_HERE / "draft")
+
+
+def pair() -> Pair:
+    """The bundled pair as it was trained, in fp32 on the CPU.
+
+    Raises:
+        RushesError: The bundled weights are missing.
+    """
+    _refuse_without_weights()
+    return load(TARGET, DRAFT, dtype="float32")
 
 
 def standins(device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Pair:
@@ -24,8 +35,7 @@ def standins(device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Pair:
     Raises:
         RushesError: The bundled weights are missing.
     """
-    if not (_HERE / "target" / "model.safetensors").is_file():
-        raise RushesError("the bundled pair is missing from this installation; reinstall rushes, or train one")
+    _refuse_without_weights()
     processor = load_processor(TARGET)
     vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
 
@@ -34,3 +44,8 @@ def standins(device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Pair:
         return widen(small, standin_config(small, DEMO_SHAPES[role]), dtype=dtype, device=device)
 
     return Pair(big(TARGET, "target"), big(DRAFT, "draft"), processor, vocabulary=vocabulary)
+
+
+def _refuse_without_weights() -> None:
+    if not (_HERE / "target" / "model.safetensors").is_file():
+        raise RushesError("the bundled pair is missing from this installation; reinstall rushes, or train one")

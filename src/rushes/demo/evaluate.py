@@ -6,10 +6,8 @@ all, a tenth and none of the video. Videos go through the whole pipeline: drawn,
 
 import argparse
 import json
-import random
 import statistics
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,10 @@ from rich.console import Console
 from rich.progress import track
 
 from rushes.atomic import whole
+from rushes.bench.intervals import interval
 from rushes.demo import bundled
+from rushes.demo.held_out import HELD_OUT_SEED, held_out_clip, write_clip
 from rushes.demo.judge import ATTRIBUTES, Score
-from rushes.demo.run import HELD_OUT_SEED, held_out_clip, write_clip
 from rushes.demo.wording import ask
 from rushes.loading import load_model, load_processor
 from rushes.pair import Pair
@@ -29,13 +28,6 @@ from rushes.prompting import DEFAULT_PROMPT
 
 VIEWS = ("full", "specvlm", "uniform", "random", "none")
 DRAFTERS = ("chain", "tree")
-
-
-def interval(values: Sequence[float], rounds: int = 1000) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean."""
-    chance = random.Random(0)
-    means = sorted(statistics.fmean(chance.choices(values, k=len(values))) for _ in range(rounds))
-    return means[int(0.025 * rounds)], means[int(0.975 * rounds)]
 
 
 def evaluate(

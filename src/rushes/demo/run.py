@@ -1,5 +1,7 @@
 """What `rushes demo` and `rushes bench` do with the stand-in pair."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +13,17 @@ from rushes.bench.report import Say, print_table, save
 from rushes.bench.side_by_side import PLAIN, Question, Runs, run_methods, table
 from rushes.bench.standin import parameters
 from rushes.demo import bundled
+from rushes.demo.fairness import answers_of, as_json, compare_scorers, print_scorers
+from rushes.demo.held_out import DEMO_SCENES, DEMO_SECONDS, held_out_clip, write_clip
 from rushes.demo.judge import Score
-from rushes.demo.scenes import Clip, render, sample_clip
+from rushes.demo.scenes import Clip
 from rushes.demo.wording import describe
 from rushes.pair import Pair
 from rushes.pictures import draw_kept
 from rushes.progress import working
 from rushes.prompting import DEFAULT_PROMPT
-from rushes.video import write_video
 
-HELD_OUT_SEED = 20_000_000  # training draws from (seed, number) with small seeds; these clips are never among them
-FPS, HEIGHT, WIDTH = 8.0, 252, 336
-DEMO_SCENES, DEMO_SECONDS = 6, 2.0
 DEMO_METHODS = ("ar", "sd", "specvlm")
-
-
-def held_out_clip(number: int, scenes: int | None = None, seconds: float | None = None) -> Clip:
-    """Clip `number` of the held-out ones."""
-    rng = np.random.default_rng((HELD_OUT_SEED, number))
-    return sample_clip(rng, scenes, (1.0, 1.5, 2.0) if seconds is None else (seconds,))
-
-
-def write_clip(clip: Clip, path: Path) -> Path:
-    """Draw a clip at a size that people can watch, and write it as mp4."""
-    write_video(path, render(clip, FPS, HEIGHT, WIDTH)[0], FPS)
-    return path
 
 
 def question(clip: Clip, path: Path) -> Question:
@@ -49,8 +37,8 @@ def question(clip: Clip, path: Path) -> Question:
     return Question(str(path), DEFAULT_PROMPT, score)
 
 
-def run_demo(out: Path, *, repeats: int, say: Say, new_tokens: int = 120) -> None:
-    """Write a video, answer a question about it with three methods, print one table, save pictures.
+def run_demo(out: Path, *, repeats: int, samples: int, say: Say, new_tokens: int = 120) -> None:
+    """Write a video, answer a question about it with three methods, print a table, save pictures; compare scorers.
 
     Raises:
         RushesError: `out` cannot be written to.
@@ -78,7 +66,11 @@ def run_demo(out: Path, *, repeats: int, say: Say, new_tokens: int = 120) -> Non
         seconds = read.timestamps_s.tolist()
         draw_kept(read.frames, (t, h // 2, w // 2), kept, picture, title=words, seconds=seconds)
         say(f"Picture: {picture}")
-    save(out / "results.json", rows, pair, runs, repeats)
+    say("\nWhat each scorer is worth, on the bundled pair itself in fp32:")
+    with _bar(answers_of(samples)) as advance:
+        cells = compare_scorers(bundled.pair(), samples, max_new_tokens=new_tokens, each=advance)
+    print_scorers(cells, say)
+    save(out / "results.json", rows, pair, runs, repeats, scorers=as_json(cells))
     say(f"Figures: {out / 'results.json'}")
 
 
@@ -120,9 +112,7 @@ def _run(
     pair: Pair, questions: list[Question], methods: list[str], repeats: int, max_new_tokens: int, keep: float
 ) -> Runs:
     names = [PLAIN, *(m for m in methods if m != PLAIN)]
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("answering", total=len(names) * len(questions) * repeats)
+    with _bar(len(names) * len(questions) * repeats) as advance:
         return run_methods(
             pair,
             questions,
@@ -130,5 +120,14 @@ def _run(
             keep=keep,
             max_new_tokens=max_new_tokens,
             repeats=repeats,
-            each=lambda name, _: bar.update(task, advance=1, description=name),
+            each=lambda name, _: advance(name),
         )
+
+
+@contextmanager
+def _bar(answers: int) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal, nothing elsewhere; gives what to call after each answer."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("answering", total=answers)
+        yield lambda name="answering": bar.update(task, advance=1, description=name)

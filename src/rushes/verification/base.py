@@ -1,7 +1,7 @@
 """What a verifier is, and the lossless one."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class Verifier(Protocol):
 class Lossless:
     """Exact under greedy decoding, speculative sampling otherwise. An empty window is plain decoding."""
 
-    lossless: bool = True
+    lossless: ClassVar[bool] = True
 
     def verify(self, window: Window, logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Verdict:
         if sampling.greedy:
