@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 from rushes._transformers import transformers
 
 transformers.logging.set_verbosity_error()
+torch.set_num_threads(1)  # tiny models gain nothing from more, and lose much on a busy machine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

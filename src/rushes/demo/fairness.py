@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -95,26 +96,52 @@ def answers_of(samples: int) -> int:
     return samples * sum(1 if name in BOUNDS else len(KEEPS) for name in scorers())
 
 
+def beyond(cell: Cell, control: Cell) -> tuple[float, tuple[float, float]]:
+    """What a scorer adds to a control on the same videos: mean difference and its 95 % interval.
+
+    Video by video: videos differ far more from each other than scorers do.
+    """
+    pairs = zip(cell.accepted_per_round, control.accepted_per_round, strict=True)
+    differences = [ours - theirs for ours, theirs in pairs]
+    return statistics.fmean(differences), interval(differences)
+
+
 def print_scorers(cells: list[Cell], say: Say) -> None:
-    """One line for each scorer, one column for each keep ratio."""
+    """Two tables with a line for each scorer, a column for each keep ratio: the counts, and what lies beyond uniform."""
+    keeps = sorted({cell.keep for cell in cells if cell.keep is not None})
+    by_name: dict[str, dict[float | None, Cell]] = {}
+    for cell in cells:
+        by_name.setdefault(cell.scorer, {})[cell.keep] = cell
+
+    def at(name: str, keep: float) -> Cell:
+        return by_name[name].get(keep) or by_name[name][None]
+
+    def line(name: str, words: Callable[[Cell, float], str]) -> list[str]:
+        label = f"{name} (control)" if name in CONTROLS else name
+        return [label, *(words(at(name, keep), keep) for keep in keeps)]
+
+    def more(cell: Cell, keep: float) -> str:
+        mean, spread = beyond(cell, at("uniform", keep))
+        return f"{mean:+.2f} [{spread[0]:+.2f}, {spread[1]:+.2f}]"
+
+    count = len(cells[0].accepted_per_round)
+    say(f"Accepted per round (a chain of 5), mean [95 % interval] over {count} held-out videos; all answers agree.")
+    _print(keeps, [line(name, lambda cell, _: _words(cell)) for name in by_name], say)
+    say("\nBeyond uniform at the same keep, video by video: an interval around 0 has not shown more than the control.")
+    _print(keeps, [line(name, more) for name in by_name if name != "uniform"], say)
+
+
+def _print(keeps: list[float], rows: list[list[str]], say: Say) -> None:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("scorer")
-    keeps = sorted({cell.keep for cell in cells if cell.keep is not None})
     for keep in keeps:
         shown.add_column(f"keep {keep:g}", justify="right")
-    for name in dict.fromkeys(cell.scorer for cell in cells):
-        found = {cell.keep: cell for cell in cells if cell.scorer == name}
-        label = f"{name} (control)" if name in CONTROLS else name
-        shown.add_row(label, *(_words(found.get(keep) or found[None]) for keep in keeps))
+    for row in rows:
+        shown.add_row(*row)
     console = Console(width=130)
     with console.capture() as captured:
         console.print(shown)
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))
-    count = len(cells[0].accepted_per_round)
-    say(
-        f"Accepted per round (a chain of 5), mean [95 % interval] over {count} held-out videos; all answers agree."
-        "\nWhere an interval overlaps a control's, the scorer has not shown more than the control."
-    )
 
 
 def _words(cell: Cell) -> str:
@@ -122,15 +149,20 @@ def _words(cell: Cell) -> str:
     return f"{cell.mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def as_json(cells: list[Cell]) -> list[dict[str, object]]:
+def as_json(cells: list[Cell]) -> list[dict[str, Any]]:
     """For results.json."""
-    return [
-        {
+    control = {cell.keep: cell for cell in cells if cell.scorer == "uniform"}
+    made = []
+    for cell in cells:
+        row: dict[str, Any] = {
             "scorer": cell.scorer,
             "keep": cell.keep,
             "accepted_per_round": cell.mean,
             "interval_95": cell.interval_95,
             "samples": len(cell.accepted_per_round),
+            "by_sample": cell.accepted_per_round,
         }
-        for cell in cells
-    ]
+        if cell.keep is not None:
+            row["beyond_uniform"], row["beyond_uniform_interval_95"] = beyond(cell, control[cell.keep])
+        made.append(row)
+    return made
