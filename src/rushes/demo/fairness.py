@@ -107,7 +107,7 @@ def beyond(cell: Cell, control: Cell) -> tuple[float, tuple[float, float]]:
 
 
 def print_scorers(cells: list[Cell], say: Say) -> None:
-    """Two tables with a line for each scorer, a column for each keep ratio: the counts, and what lies beyond uniform."""
+    """Two tables, a line for each scorer and a column for each keep ratio: counts, and what lies beyond uniform."""
     keeps = sorted({cell.keep for cell in cells if cell.keep is not None})
     by_name: dict[str, dict[float | None, Cell]] = {}
     for cell in cells:
