@@ -203,9 +203,9 @@ class TestCellsLieWhereTheModelSeesThem:
     def test_llava_onevision(self, shape: tuple[int, int]) -> None:
         # Three pixels more than whole patches, as the real one has six.
         side = ONEVISION_SIDE * PATCH + 3
-        self.check_llava(
-            tiny_llava_onevision(), LlavaOnevisionVideoProcessor(size={"height": side, "width": side}), shape
-        )
+        model = tiny_llava_onevision()
+        model.config.vision_config.image_size = side
+        self.check_llava(model, LlavaOnevisionVideoProcessor(size={"height": side, "width": side}), shape)
 
     def check_llava(self, model: Any, video_processor: Any, shape: tuple[int, int]) -> None:
         for name, weights in model.model.vision_tower.named_parameters():
