@@ -2,10 +2,11 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -196,3 +197,44 @@ def test_generate_is_afterwards_what_it_was(family: str) -> None:
         for one, before in zip((target, other), wanted, strict=True):
             assert one.model.language_model.config._attn_implementation == implementation
             assert same(one.generate(**video(family), max_new_tokens=NEW), before)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_calls_in_two_threads_do_not_disturb_each_other(attention: str) -> None:
+    """The second call begins inside the first and goes on when that one is done."""
+    target, small = deepcopy(model()), deepcopy(draft())
+    for one in (target, small):
+        one.set_attn_implementation(attention)
+    wanted = target.generate(**video(), do_sample=False, max_new_tokens=NEW)
+    begun, inside, ended = Event(), Event(), Event()
+    made: dict[str, torch.Tensor] = {}
+
+    class At:
+        """A streamer that does something when the prompt arrives, before anything is computed."""
+
+        def __init__(self, what: Callable[[], object]) -> None:
+            self.what: Callable[[], object] | None = what
+
+        def put(self, _: torch.Tensor) -> None:
+            if self.what is not None:
+                self.what()
+                self.what = None
+
+        def end(self) -> None:
+            pass
+
+    def call(name: str, what: Callable[[], object]) -> None:
+        made[name] = ours(target, video(), draft=small, method="specvlm", keep=0.5, rushes_streamer=At(what))
+        if name == "first":
+            ended.set()
+
+    first = Thread(target=call, args=("first", lambda: (begun.set(), inside.wait(30))))
+    second = Thread(target=call, args=("second", lambda: (inside.set(), ended.wait(30))))
+    first.start()
+    assert begun.wait(30)
+    second.start()
+    first.join(60)
+    second.join(60)
+    assert torch.equal(made["first"], wanted)
+    assert torch.equal(made["second"], wanted)
+    assert target.config.get_text_config()._attn_implementation == attention

@@ -6,9 +6,10 @@ import pytest
 
 from rushes import RushesError
 from rushes.drafting.chain import Chain
+from rushes.drafting.limits import MAX_GAMMA
 from rushes.drafting.sage import AdaptiveTree
 from rushes.drafting.tree import StaticTree
-from rushes.methods import AUTO_GAMMA, DRAFTERS, MAX_GAMMA, METHODS, SCHEDULES, SCORERS, VERIFIERS, method, scorer
+from rushes.methods import AUTO_GAMMA, DRAFTERS, METHODS, SCHEDULES, SCORERS, VERIFIERS, method, scorer
 from rushes.pruning.controls import Full, Random
 from rushes.pruning.specvlm import SpecVLM
 
@@ -117,6 +118,9 @@ def test_auto_gives_the_drafter_room() -> None:
         ("ar:keep=1", None, "method 'ar' has no parameters, got keep=1"),
         ("sd:gamma=3", 4, "gamma is given twice: 4 and in 'sd:gamma=3'"),
         ("sd:gamma=3:gamma=4", None, "gamma is given twice"),
+        ("sd:gamma=20000", None, "gamma must be between 1 and 1024, got 20000"),
+        ("sage:nodes=100000000", None, "nodes must be between 1 and 1024, got 100000000"),
+        ("random:seed=99999999999999999999999+chain+exact+sequential", None, "seed must be between 0 and"),
         ("sd", "fast", "gamma must be a whole number or 'auto', got 'fast'"),
     ],
 )

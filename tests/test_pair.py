@@ -290,3 +290,53 @@ def test_models_of_other_families_are_refused() -> None:
     )
     with pytest.raises(RushesError, match="'llama' is not supported"):
         Pair(transformers.LlamaForCausalLM(config))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"gamma": 2.5}, "gamma must be a whole number or 'auto', got 2.5"),
+        ({"gamma": True}, "gamma must be a whole number or 'auto', got True"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens must be a whole number, got 2.5"),
+        ({"max_new_tokens": None}, "max_new_tokens must be a whole number, got None"),
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        ({"keep": "0.1"}, "keep must be a number, got '0.1'"),
+        ({"method": None}, "method must be a word, got None"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused(wrong: dict[str, Any], message: str) -> None:
+    model = tiny_qwen2_5_vl()
+    with pytest.raises(RushesError, match=message):
+        Pair(model, model).generate_inputs(tiny_video_inputs(model), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"), [("input_ids", "input_ids are missing"), ("video_grid_thw", "is missing")]
+)
+def test_inputs_that_lack_something_are_refused(lost: str, message: str) -> None:
+    model = tiny_qwen2_5_vl()
+    inputs = tiny_video_inputs(model)
+    del inputs[lost]
+    with pytest.raises(RushesError, match=message):
+        Pair(model).generate_inputs(inputs, method="ar")
+
+
+def test_a_prompt_that_ends_with_a_picture_is_refused() -> None:
+    model = tiny_qwen2_5_vl()
+    inputs = tiny_video_inputs(model, text_after=0)
+    for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+        inputs[name] = inputs[name][:, :-1]  # the closing token too
+    with pytest.raises(RushesError, match="the prompt ends with a picture; put text behind it"):
+        Pair(model).generate_inputs(inputs, method="ar")
+
+
+def test_another_attention_chosen_in_the_meantime_changes_nothing() -> None:
+    model = tiny_qwen2_5_vl()
+    inputs = tiny_video_inputs(model)
+    pair = Pair(model, noisy(model, 0.05))
+    wanted = pair.generate_inputs(inputs, method="ar", max_new_tokens=20).token_ids
+    for method in ("specvlm", "uniform+chain+exact+sequential"):
+        model.set_attn_implementation("eager")
+        made = pair.generate_inputs(inputs, method=method, keep=0.5, max_new_tokens=20)
+        assert made.token_ids == wanted
+        assert made.metrics["accepted_per_round"] > 0

@@ -58,6 +58,8 @@ def _stock(*args: Any, **kwargs: Any) -> Any:
 
 def use_folded_attention(language_model: Any) -> None:
     """Let this language model run `folded_attention`; its own `generate` keeps working and gives the same tokens."""
+    if language_model.config._attn_implementation == NAME:
+        return
     transformers.AttentionInterface.register(NAME, folded_attention)
     transformers.AttentionMaskInterface.register(NAME, transformers.AttentionMaskInterface()["sdpa"])
     language_model.config._attn_implementation = NAME

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import traceback
 from dataclasses import asdict
@@ -71,7 +72,7 @@ def generate(
     settings = Settings(
         method=method,
         keep=keep,
-        gamma=int(gamma) if gamma is not None and gamma.lstrip("+-").isdecimal() else gamma,
+        gamma=int(gamma) if gamma is not None and re.fullmatch(r"[+-]?[0-9]{1,18}", gamma) else gamma,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_p=top_p,
@@ -121,11 +122,12 @@ def _summary(result: Any) -> None:
     if result.check is not None:
         typer.echo(f"check: {describe_check(result.check)}", err=True)
     if sys.stderr.isatty():
-        metrics = result.metrics
+        metrics, layer = result.metrics, result.kept_per_layer
+        seen = len(result.kept_indices) if layer is None else f"in each layer {layer}"
         typer.echo(
             f"{result.method}: {metrics['tokens_per_second']:.1f} tokens/s, "
             f"{metrics['accepted_per_round']:.2f} accepted per round, "
-            f"the draft saw {len(result.kept_indices)} of {result.video_tokens} video tokens, "
+            f"the draft saw {seen} of {result.video_tokens} video tokens, "
             f"{'lossless' if result.lossless else 'not lossless'}",
             err=True,
         )

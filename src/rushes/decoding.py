@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -55,12 +55,14 @@ class Progress:
         kept: Ascending indices of the video tokens that the draft sees, in one layer at least; empty for plain
             decoding.
         finish_reason: "stop" or "length" once the answer is complete.
+        kept_per_layer: How many each layer sees, where every layer chooses for itself.
     """
 
     tokens: list[int]
     video_tokens: int
     kept: Tensor
     finish_reason: str | None = None
+    kept_per_layer: int | None = None
 
 
 @torch.inference_mode()
@@ -172,7 +174,8 @@ def decode(
         request.pace = Pace(drafter.gamma) if method.auto else None
         stats.pace = request.pace
         stats.cache_bytes["draft"] = request.draft.cache.bytes
-        progress = Progress([], video_tokens, kept.unique() if kept.dim() == 2 else kept)
+        per_layer = kept.shape[1] if kept.dim() == 2 else None
+        progress = Progress([], video_tokens, kept if per_layer is None else kept.unique(), None, per_layer)
         left = time.perf_counter() - arrived
         yield progress
         arrived = time.perf_counter() - left
@@ -185,7 +188,7 @@ def decode(
         tokens = _cut(written, remaining, options)
         stats.count_emitted(len(tokens), cut=len(written) - len(tokens))
         remaining -= len(tokens)
-        progress = Progress(tokens, video_tokens, progress.kept, _finished(tokens, remaining, options))
+        progress = replace(progress, tokens=tokens, finish_reason=_finished(tokens, remaining, options))
         stats.time_s["total"] = left = time.perf_counter() - arrived
         yield progress
         arrived = time.perf_counter() - left
@@ -215,7 +218,8 @@ def _recording(method: Method, prompt: Prompt, target: VideoLM) -> Recording | N
     scorer = method.scorer
     if scorer is None:
         return None
-    return Recording(prompt, scorer.needs, scorer.early_layer(target.text_config.num_hidden_layers))
+    depth = target.text_config.num_hidden_layers
+    return Recording(prompt, scorer.needs, scorer.early_layer(depth), depth)
 
 
 def _check_context(tokens: int, video_tokens: int, options: Options, model: VideoLM, role: str) -> None:

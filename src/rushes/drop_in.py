@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,9 @@ from rushes.settings import Settings
 
 # target -> draft -> do their towers hold the same weights? Answers only: a Pair would keep its models alive.
 _SHARED: WeakKeyDictionary[Any, WeakKeyDictionary[Any, bool]] = WeakKeyDictionary()
+# Config -> how many calls use its model now, and the attention that the first of them found.
+_FOUND: dict[int, tuple[int, str]] = {}
+_LOCK = Lock()
 
 
 def custom_generate(
@@ -163,11 +167,22 @@ def _pair(model: Any, draft: Any) -> Pair:
 
 @contextmanager
 def _attention_restored(*models: Any) -> Iterator[None]:
-    """A pair sets its own attention; a user who chose flash attention for `generate` gets it back."""
+    """A pair sets its own attention; a user who chose flash attention for `generate` gets it back.
+
+    Calls in several threads may share a model: the last one to leave restores what the first one found.
+    """
     configs = [model.config.get_text_config() for model in models if model is not None]
-    before = [config._attn_implementation for config in configs]
+    with _LOCK:
+        for config in configs:
+            users, found = _FOUND.get(id(config), (0, config._attn_implementation))
+            _FOUND[id(config)] = users + 1, found
     try:
         yield
     finally:
-        for config, name in zip(configs, before, strict=True):
-            config._attn_implementation = name
+        with _LOCK:
+            for config in configs:
+                users, found = _FOUND.pop(id(config))
+                if users > 1:
+                    _FOUND[id(config)] = users - 1, found
+                else:
+                    config._attn_implementation = found

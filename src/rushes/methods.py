@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rushes.drafting.chain import Chain
+from rushes.drafting.limits import check_window
 from rushes.drafting.own import SelfChain
 from rushes.drafting.sage import AdaptiveTree
 from rushes.drafting.tree import StaticTree
@@ -46,11 +47,10 @@ METHODS: dict[str, tuple[str, str]] = {
     "sd": ("full+chain+exact+sequential", "speculative decoding; the draft sees the whole video"),
     "specvlm": ("specvlm+tree+exact+sequential", "SpecVLM: the draft sees what the target attends to; a draft tree"),
     "sage": ("specvlm+sage+exact+sequential", "SAGE: SpecVLM's pruning, a tree that follows the draft's certainty"),
-    "std": ("std+self+exact+sequential", "STD: the target drafts for itself, over a tenth of its own cache"),
+    "std": ("std+self+exact+sequential", "STD: the target drafts for itself, over a part of its own cache"),
 }
 
 KINDS = {"scorer": SCORERS, "drafter": DRAFTERS, "verifier": VERIFIERS, "schedule": SCHEDULES}
-MAX_GAMMA = 1024  # no draft is right that often; a tree's mask grows with the square
 AUTO_GAMMA = 32  # the widest window that "auto" tries; both caches hold the slots for it
 
 
@@ -107,8 +107,8 @@ def method(name: str, gamma: int | str | None = None) -> Method:
     auto = gamma == "auto"
     if isinstance(gamma, str) and not auto:
         raise RushesError(f"gamma must be a whole number or 'auto', got {gamma!r}")
-    if isinstance(gamma, int) and not 1 <= gamma <= MAX_GAMMA:
-        raise RushesError(f"gamma must be between 1 and {MAX_GAMMA}, got {gamma}")
+    if isinstance(gamma, int):
+        check_window(gamma=gamma)
     recipe, parts = _spelled(name)
     if not recipe:
         return Method(name, "", None, None, Lossless(), Sequential())

@@ -192,6 +192,7 @@ class Pair:
                 frames=0,
                 video_tokens=last.video_tokens,
                 kept_indices=last.kept.tolist(),
+                kept_per_layer=last.kept_per_layer,
                 metrics=stats.metrics(),
                 notes=() if note is None else (note,),
                 check=self.compare(inputs, self._plain(inputs, options), tokens, penalty, options.positions)

@@ -46,12 +46,21 @@ class Recording:
     Args:
         prompt: What is prefilled.
         needs: The signals to record.
-        early_layer: Behind so many layers, for EARLY_STATES.
+        depth: Layers of the model.
+        early_layer: Behind so many of them, for EARLY_STATES.
         rows_at_once: Bounds the memory: (heads, rows_at_once, keys) at a time, however long the question is.
     """
 
-    def __init__(self, prompt: Prompt, needs: frozenset[Signal], early_layer: int = 0, rows_at_once: int = 64) -> None:
+    def __init__(
+        self,
+        prompt: Prompt,
+        needs: frozenset[Signal],
+        early_layer: int = 0,
+        depth: int = 1,
+        rows_at_once: int = 64,
+    ) -> None:
         self.needs = needs
+        self._depth = depth
         self.early_layer = early_layer if Signal.EARLY_STATES in needs else 0
         self.rows_at_once = rows_at_once
         self.stopwatch = Stopwatch(prompt.embeds.device)  # what recording adds to the prefill
@@ -107,10 +116,9 @@ class Recording:
         Raises:
             RushesError: The model showed nothing of what was asked for.
         """
-        if self.watches or (len(self._columns) and Signal.FEATURES in self.needs):
-            self._refuse_what_is_missing(features)
+        self._refuse_what_is_missing(features)
         layers = max(1, self.layers)
-        nothing = self._sum.new_zeros(1, len(self._columns))
+        nothing = self._sum.new_zeros(self._depth, len(self._columns))
         early = None
         if self._early is not None:
             early = (self._split(self._prompt.embeds), self._early)
@@ -127,14 +135,16 @@ class Recording:
         )
 
     def _refuse_what_is_missing(self, features: Features) -> None:
-        seen = dict.fromkeys(ATTENTION, self.layers > 0)
-        seen[Signal.EARLY_STATES] = self._early is not None
-        seen[Signal.FEATURES] = features.video is not None
-        for signal in self.needs:
-            if not seen[signal]:
-                raise RushesError(
-                    f"this model does not show the {signal.value}, which the scorer needs; use uniform or random"
-                )
+        missing: set[Signal] = set()
+        if self._rows > 0:  # without text behind the video there is nothing to show
+            missing |= ATTENTION if self.layers == 0 else set()
+            missing |= {Signal.EARLY_STATES} if self._early is None else set()
+        if len(self._columns) and features.video is None:
+            missing.add(Signal.FEATURES)
+        for signal in self.needs & missing:
+            raise RushesError(
+                f"this model does not show the {signal.value}, which the scorer needs; use uniform or random"
+            )
 
     def _split(self, hidden: Tensor) -> States:
         return States(self._take(hidden, 0).clone(), hidden[len(hidden) - self._rows :].clone())

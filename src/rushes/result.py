@@ -21,7 +21,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An answer and how it came about; `to_json` is the contract of `generate --json`."""
+    """An answer and how it came about; `to_json` is the contract of `generate --json`.
+
+    Attributes:
+        kept_indices: Video tokens that the draft sees, in one layer of the target at least for `std`.
+        kept_per_layer: How many each layer sees, where every layer chooses for itself.
+    """
 
     text: str
     token_ids: list[int]
@@ -34,6 +39,7 @@ class Result:
     metrics: dict[str, Any]
     notes: tuple[str, ...] = ()
     check: Check | None = None
+    kept_per_layer: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """One JSON-serialisable object."""
@@ -51,6 +57,8 @@ class Result:
             },
             "metrics": self.metrics,
         }
+        if self.kept_per_layer is not None:
+            made["video"]["kept_tokens_per_layer"] = self.kept_per_layer
         if self.notes:
             made["notes"] = list(self.notes)
         if self.check is not None:

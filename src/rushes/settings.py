@@ -1,6 +1,7 @@
 """How one request is answered, checked before anything is loaded or read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from rushes.decoding import Options
 from rushes.errors import RushesError
@@ -9,6 +10,15 @@ from rushes.models.base import POSITIONS
 from rushes.sampling import Sampling
 
 DRAFT_POSITIONS = ("original", "repacked")
+
+
+_KINDS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+    (str, "a word", ("method", "draft_positions", "positions")),
+    (int, "a whole number", ("max_new_tokens", "top_k", "seed")),
+    (int | str, "a whole number or 'auto'", ("gamma",)),
+    (int | float, "a number", ("keep", "temperature", "top_p", "repetition_penalty")),
+)
+_OPTIONAL = ("gamma", "seed", "repetition_penalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,12 @@ class Settings:
     check: bool = False
 
     def __post_init__(self) -> None:
+        for kind, words, names in _KINDS:
+            for name in names:
+                value = getattr(self, name)
+                optional = name in _OPTIONAL and value is None
+                if not optional and (isinstance(value, bool) or not isinstance(value, kind)):
+                    raise RushesError(f"{name} must be {words}, got {value!r}")
         self.recipe()
         self.options()
         if self.positions not in POSITIONS:

@@ -158,9 +158,12 @@ def test_more_siblings_than_tokens_to_draw_from_are_no_candidates() -> None:
 
 def test_gamma_below_one_and_orphans_are_refused() -> None:
     for drafter in (Chain, StaticTree):
-        with pytest.raises(RushesError, match="gamma must be 1 or more, got 0"):
+        with pytest.raises(RushesError, match="gamma must be between 1 and 1024, got 0"):
             drafter(0)
     with pytest.raises(RushesError, match="node 10 has no parent 1"):
         StaticTree(2, "0 10")
+    for paths in (" ", "0 x", "²", "-1"):
+        with pytest.raises(RushesError, match="nodes are digits with spaces between"):
+            StaticTree(2, paths)
     with pytest.raises(RushesError, match="node 2 has no elder sibling 1"):
         StaticTree(1, "0 2")

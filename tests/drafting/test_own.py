@@ -136,6 +136,12 @@ def test_layers_choose_for_themselves_and_the_result_names_what_any_of_them_sees
     result = Pair(model).generate_inputs(tiny_video_inputs(model, grid=(3, 8, 8)), method="std", max_new_tokens=4)
     assert 4 < len(result.kept_indices) <= 16  # 4 of 48 in each of 4 layers, not all the same
     assert result.kept_indices == sorted(set(result.kept_indices))
+    assert result.kept_per_layer == 4
+    assert result.to_json()["video"]["kept_tokens_per_layer"] == 4
+    alike = Pair(model).generate_inputs(
+        tiny_video_inputs(model, grid=(3, 8, 8)), method="uniform+self+exact+sequential", max_new_tokens=4
+    )
+    assert "kept_tokens_per_layer" not in alike.to_json()["video"]
 
 
 @pytest.mark.parametrize("method", ["std", "ar"])
@@ -145,3 +151,16 @@ def test_no_second_model_is_asked_for(method: str) -> None:
         assert len(Pair(model).generate_inputs(inputs, method=method, max_new_tokens=6).token_ids) == 6
     with pytest.raises(RushesError, match="needs a draft; give one, or use method 'ar' or 'std'"):
         Pair(model).generate_inputs(tiny_video_inputs(model), method="specvlm")
+
+
+@pytest.mark.parametrize("scorer", ["std", "hippo", "uvprune", "specvlm", "attention"])
+def test_a_prompt_without_text_behind_its_video(scorer: str) -> None:
+    family = FAMILIES["llava_next_video"]
+    model = family.make()
+    inputs = family.inputs(model, text_after=0)
+    wanted = deepcopy(model).generate(**inputs, do_sample=False, max_new_tokens=8)[0, -8:].tolist()
+    for keep in (0.3, 1.0):
+        result = Pair(model).generate_inputs(
+            inputs, method=f"{scorer}+self+exact+sequential", keep=keep, max_new_tokens=8
+        )
+        assert result.token_ids == wanted

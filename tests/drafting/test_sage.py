@@ -135,7 +135,16 @@ def test_the_maximum_depth_stays_between_three_and_gamma() -> None:
 
 
 def test_parameters_out_of_range_are_refused() -> None:
-    with pytest.raises(RushesError, match="gamma must be 1 or more, got 0"):
+    with pytest.raises(RushesError, match="gamma must be between 1 and 1024, got 0"):
         AdaptiveTree(0)
-    with pytest.raises(RushesError, match="nodes must be 1 or more, got 0"):
+    with pytest.raises(RushesError, match="nodes must be between 1 and 1024, got 0"):
         AdaptiveTree(nodes=0)
+
+
+def test_no_more_children_than_there_are_tokens_to_draw() -> None:
+    logits = torch.randn(VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(0))
+    state = Table(logits, Sampling(1.0, top_k=2))
+    for window in windows(state, 4):
+        assert window.q is not None
+        assert all(len(siblings) <= 2 for siblings in window.children.values())
+        assert all(window.q[node, token] > 0 for node, token in enumerate(window.tokens))

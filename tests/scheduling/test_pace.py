@@ -56,9 +56,8 @@ def test_a_hopeless_draft_is_switched_off_and_the_metrics_say_so() -> None:
     assert elapsed < 300 * (1 + MARGIN) + CREDIT
     assert depths.count(0) > 0.7 * len(depths)
     assert pace.metrics()["plain_rounds"] == depths.count(0)
-    pace.next_depth()
-    pace.depth = 0
     assert pace.metrics()["switched_off"]
+    assert not World(0.1, 0.02, 0.9).run(300)[2].metrics()["switched_off"]
 
 
 @pytest.mark.parametrize(("right", "draft_s"), [(0.8, 0.1), (0.9, 0.1), (0.95, 0.05), (0.8, 0.3), (1.0, 0.1)])

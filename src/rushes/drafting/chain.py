@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rushes.drafting.limits import check_window
 from rushes.drafting.state import DraftState
-from rushes.errors import RushesError
 from rushes.sampling import draw
 from rushes.window import Window, chain_parents
 
@@ -20,8 +20,7 @@ class Chain:
     own: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.gamma < 1:
-            raise RushesError(f"gamma must be 1 or more, got {self.gamma}")
+        check_window(gamma=self.gamma)
 
     @property
     def max_nodes(self) -> int:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rushes.drafting.growth import Growth
+from rushes.drafting.limits import check_window
 from rushes.drafting.state import DraftState
-from rushes.errors import RushesError
 from rushes.window import Window
 
 LEAST_DEPTH, USUAL_DEPTH = 3, 8
@@ -49,10 +49,7 @@ class AdaptiveTree:
     own: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.gamma < 1:
-            raise RushesError(f"gamma must be 1 or more, got {self.gamma}")
-        if self.nodes < 1:
-            raise RushesError(f"nodes must be 1 or more, got {self.nodes}")
+        check_window(gamma=self.gamma, nodes=self.nodes)
 
     @property
     def max_nodes(self) -> int:
@@ -74,7 +71,8 @@ class AdaptiveTree:
         outlook.certainty = certainty(growth.distributions[0])
         chances = [1.0]  # path probability of each of growth.nodes
         for level in range(1, depth + 1):
-            counts = self._counts(chances, width, level, len(growth.tokens))
+            drawable = (growth.distributions > 0).sum(-1).tolist()  # few, under top-k or top-p
+            counts = self._counts(chances, drawable, width, level, len(growth.tokens))
             distributions, rows = growth.distributions, _rows(counts)
             new = growth.add(counts)
             at = torch.tensor([growth.tokens[node] for node in new], device=distributions.device)
@@ -88,12 +86,12 @@ class AdaptiveTree:
             chances = [reached[i] for i in sure]
         return growth.window()
 
-    def _counts(self, chances: list[float], width: float, level: int, taken: int) -> list[int]:
+    def _counts(self, chances: list[float], drawable: list[int], width: float, level: int, taken: int) -> list[int]:
         """Children of each parent, within the nodes that are left; likelier parents are served first."""
         left = self.nodes - taken
         counts = [0] * len(chances)
         for row in sorted(range(len(chances)), key=lambda row: -chances[row]):
-            counts[row] = min(max(1, round(width / level * (0.5 + chances[row]))), left)
+            counts[row] = min(max(1, round(width / level * (0.5 + chances[row]))), drawable[row], left)
             left -= counts[row]
         return counts
 

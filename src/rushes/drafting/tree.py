@@ -5,6 +5,7 @@ from functools import cache
 from typing import ClassVar
 
 from rushes.drafting.growth import Growth
+from rushes.drafting.limits import check_window
 from rushes.drafting.state import DraftState
 from rushes.errors import RushesError
 from rushes.window import Window
@@ -24,8 +25,10 @@ def rank_paths(paths: str, depth: int) -> tuple[tuple[str, ...], ...]:
     """The nodes of a tree level by level, cut at `depth`; deeper than the paths go, the best one goes on as a chain.
 
     Raises:
-        RushesError: A node's parent or elder sibling is missing.
+        RushesError: No nodes, not digits, or a node's parent or elder sibling is missing.
     """
+    if not paths.split() or not all(name.isascii() and name.isdecimal() for name in paths.split()):
+        raise RushesError(f"draft tree: nodes are digits with spaces between, such as '0 1 00', got {paths!r}")
     names = [name for name in paths.split() if len(name) <= depth]
     while len(names[-1]) < depth:
         names.append("0" * (len(names[-1]) + 1))
@@ -48,8 +51,7 @@ class StaticTree:
     own: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.gamma < 1:
-            raise RushesError(f"gamma must be 1 or more, got {self.gamma}")
+        check_window(gamma=self.gamma)
         rank_paths(self.paths, self.gamma)
 
     @property

@@ -182,6 +182,7 @@ class VideoLM(ABC):
         """
         if mask is None and len(embeds) > 1 and cache.length > 0:
             raise ValueError("several rows behind a filled cache need a mask")
+        use_folded_attention(self.language_model)  # its owner may have chosen another one in the meantime
         if recorder is not None:
             more["recorder"] = recorder
         out = self.language_model(
@@ -212,7 +213,9 @@ def single_request(inputs: Inputs) -> Tensor:
     Raises:
         RushesError: More than one sequence, padding, or no tokens.
     """
-    ids = inputs["input_ids"]
+    ids = inputs.get("input_ids")
+    if not isinstance(ids, Tensor):
+        raise RushesError("input_ids are missing: pass all that the processor returned, as tensors")
     if ids.dim() != 2 or ids.shape[0] != 1:
         raise RushesError(f"one request at a time: input_ids of shape (1, S) expected, got {tuple(ids.shape)}")
     if ids.shape[1] == 0:

@@ -31,7 +31,11 @@ class Qwen2_VL(VideoLM):
         return self.model.model.language_model
 
     def vision_state(self) -> Mapping[str, Tensor]:
-        return dict(self.model.model.visual.state_dict())
+        # The same weights under other windows or heads give other features.
+        vision = self.config.vision_config
+        names = ("num_heads", "window_size", "fullatt_block_indexes", "deepstack_visual_indexes", "hidden_act")
+        settings = repr([getattr(vision, name, None) for name in names]).encode()
+        return {**self.model.model.visual.state_dict(), "settings": torch.tensor(list(settings))}
 
     def encode(self, inputs: Inputs) -> Features:
         return Features(
@@ -47,6 +51,8 @@ class Qwen2_VL(VideoLM):
         values = inputs.get(pixels)
         if values is None:
             return None
+        if inputs.get(grid) is None:
+            raise RushesError(f"{grid} is missing beside {pixels}: pass all that the processor returned")
         visual = self.model.model.visual
         weight = visual.patch_embed.proj.weight
         return visual(values.to(weight.device, weight.dtype), grid_thw=inputs[grid].to(weight.device))
@@ -63,6 +69,8 @@ class Qwen2_VL(VideoLM):
             if rows is not None:
                 embeds = embeds.index_copy(0, columns, rows)
         at = self._positions(ids, kinds, inputs, positions)
+        if len(at[:, -1].unique()) > 1:  # the three rows would go on from different places
+            raise RushesError("the prompt ends with a picture; put text behind it, as every chat template does")
         return Prompt(
             embeds=embeds,
             positions=at,

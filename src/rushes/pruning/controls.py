@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rushes.errors import RushesError
 from rushes.models.base import Grid
 from rushes.pruning.base import Scorer
 from rushes.signals import Signals
@@ -55,6 +56,10 @@ class Random(Scorer):
     """A seeded random subset."""
 
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise RushesError(f"seed must be between 0 and {2**63 - 1}, got {self.seed}")
 
     def score(self, signals: Signals) -> Tensor:
         return torch.rand(signals.video_tokens, generator=torch.Generator().manual_seed(self.seed))

@@ -11,7 +11,10 @@ from rushes.signals import Signal, Signals
 
 @dataclass(frozen=True, slots=True)
 class LayerAttention(Scorer):
-    """Layer by layer the tokens that the text behind the video attends to most there."""
+    """Layer by layer the tokens that the text behind the video attends to most there.
+
+    The paper keeps as many as fill 1,024 slots together with the text; here the keep ratio says how many.
+    """
 
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.LAYER_ATTENTION})
     per_layer: ClassVar[bool] = True

@@ -9,6 +9,7 @@ MARGIN = 0.03  # how far behind plain decoding a request may fall, as a share of
 CREDIT = 0.25  # and in the beginning, in plain passes: enough to find out what the draft is worth
 FORGET = 0.9  # weight that an observation keeps per round
 CATCH_UP = 1 / 8  # what reading one more pending token costs, in draft steps
+OFF = 4  # plain rounds in a row that mean that drafting is switched off: two are only for measuring
 NOISE = 0.3  # weight of a new time in a moving average
 
 
@@ -60,8 +61,7 @@ class Pace:
         Args:
             pending: Tokens that the draft must read first; more than one after plain passes.
         """
-        self.depth = self._choose((pending - 1) * CATCH_UP)
-        return self.depth
+        return self._choose((pending - 1) * CATCH_UP)
 
     def _choose(self, catch_up: float) -> int:
         if len(self._plain) < 2:  # the first pass after a prefill is not a typical one
@@ -87,6 +87,7 @@ class Pace:
     def observe(self, depth: int, nodes: int, accepted: int, pending: int, draft_s: float, round_s: float) -> None:
         """What a round took: its window's depth and candidates, what was accepted, and seconds of draft and round."""
         self.rounds += 1
+        self.depth = depth
         self._elapsed += round_s
         self._emitted += accepted + 1
         if depth == 0:
@@ -109,7 +110,7 @@ class Pace:
             "target_over_draft": self.ratio,
             "acceptance": self.acceptance,
             "plain_rounds": self.plain_rounds,
-            "switched_off": self.rounds > 2 and self.depth == 0,
+            "switched_off": self._plain_since >= OFF,
         }
 
 
