@@ -340,3 +340,16 @@ def test_another_attention_chosen_in_the_meantime_changes_nothing() -> None:
         made = pair.generate_inputs(inputs, method=method, keep=0.5, max_new_tokens=20)
         assert made.token_ids == wanted
         assert made.metrics["accepted_per_round"] > 0
+
+
+@pytest.mark.parametrize(
+    ("video", "prompt", "message"),
+    [
+        (5, "What?", "a video is a file, a rushes.video.Video or None, got a int"),
+        (torch.zeros(4, 28, 28, 3), "What?", "got a Tensor"),
+        (None, None, "the prompt must be text, got None"),
+    ],
+)
+def test_a_video_or_prompt_of_a_wrong_kind_is_refused(pair: Pair, video: Any, prompt: Any, message: str) -> None:
+    with pytest.raises(RushesError, match=message):
+        pair.generate(video, prompt)

@@ -145,7 +145,7 @@ def describe_check(check: Any) -> str:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the video, the pictures and results.json.")] = Path("demo-out"),
     repeats: Annotated[int, typer.Option(help="Runs of each method.", min=1)] = 3,
-    samples: Annotated[int, typer.Option(help="Held-out videos for the table of scorers.", min=1)] = 5,
+    samples: Annotated[int, typer.Option(help="Held-out videos for the table of scorers.", min=1)] = 3,
     debug: Debug = False,
 ) -> None:
     """The bundled pair on a generated video: the answer, tables of methods and of scorers, pictures."""

@@ -127,6 +127,8 @@ class Pair:
         if self.processor is None:
             raise RushesError("this pair has no processor: pass one to Pair, or use generate_inputs")
         check_prompt(prompt)
+        if not isinstance(video, str | Path | Video | None):
+            raise RushesError(f"a video is a file, a rushes.video.Video or None, got a {type(video).__name__}")
         if isinstance(video, str | Path):
             video = read_video(video, sampling_for(self.processor, frames, fps, self.target.max_frames))
         return build_inputs(self.processor, prompt, video), video

@@ -42,6 +42,8 @@ def check_prompt(prompt: str) -> None:
     Raises:
         RushesError: Empty, or not Unicode text.
     """
+    if not isinstance(prompt, str):
+        raise RushesError(f"the prompt must be text, got {prompt!r}")
     if not prompt.strip():
         raise RushesError("the prompt is empty; ask something, such as -p 'Describe the video.'")
     try:

@@ -17,7 +17,7 @@ COMMANDS = [
 ]
 
 
-def run(command: str, timeout_s: float = 480) -> subprocess.CompletedProcess[str]:
+def run(command: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         shlex.split(command), cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False
     )
@@ -57,6 +57,8 @@ def test_make_demo_does_what_the_readme_says(demo: subprocess.CompletedProcess[s
         assert row["identical"] or row["divergences"][0]["logit_gap"] is not None
     assert rows["specvlm"]["kept_tokens"] == rows["specvlm"]["video_tokens"] // 10
     assert rows["sd"]["kept_tokens"] == rows["sd"]["video_tokens"]
+    assert "Beyond uniform at the same keep, video by video" in demo.stdout
+    assert {row["scorer"] for row in results["scorers"]} >= {"hippo", "uvprune", "specvlm", "uniform", "random", "none"}
     for picture in ("kept-sd.png", "kept-specvlm.png"):
         assert (ROOT / "demo-out" / picture).read_bytes().startswith(b"\x89PNG")
 
@@ -106,3 +108,18 @@ def test_the_pairs_figures_are_those_of_the_committed_evaluation() -> None:
         line = next(x for x in README.splitlines() if x.startswith(f"| `{scorer}` |") and "[" in x)
         low, high = found["interval_95"]
         assert f"{found['mean']:.2f} [{low:.2f}, {high:.2f}]" in line, (scorer, drafter)
+
+
+def test_the_scorers_figures_are_those_of_the_committed_run() -> None:
+    table = README.split("<!-- scorers -->")[1].split("<!-- /scorers -->")[0]
+    lines = {line.strip("| ").split(" ")[0]: line for line in table.strip().splitlines()[2:]}
+    results = json.loads((ROOT / "results" / "demo.json").read_text())["scorers"]
+    assert {row["scorer"] for row in results} == set(lines)
+    assert {row["keep"] for row in results} == {None, 0.05, 0.1, 0.2, 0.5}
+    for row in results:
+        words = f"{row['accepted_per_round']:.2f}"
+        if row["keep"] is not None and row["scorer"] != "uniform":
+            low, high = row["beyond_uniform_interval_95"]
+            words += f" ({row['beyond_uniform']:+.2f} [{low:+.2f}, {high:+.2f}])"
+        assert f"| {words} |" in lines[row["scorer"]], row["scorer"]
+        assert row["samples"] >= 50

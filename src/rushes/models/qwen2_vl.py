@@ -91,7 +91,7 @@ class Qwen2_VL(VideoLM):
             return None
         return (
             "transformers numbers the positions of this prompt otherwise than the model's original code and vLLM do; "
-            'positions="reference" follows these'
+            'positions="reference" (--positions reference) follows these'
         )
 
     def _cells(self, inputs: Inputs, name: str) -> tuple[Grid, ...]:
