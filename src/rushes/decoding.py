@@ -104,7 +104,7 @@ def decode(
         method.scorer.check(target.grids(inputs))
         method.scorer.early_layer(target.text_config.num_hidden_layers)
         budget = method.scorer.budget(options.keep, video_tokens)
-        if draft is not None:
+        if draft is not None and method.needs_draft:
             _check_context(length - video_tokens + budget, budget, options, draft, "draft")
     with stats.phase("vision", target.device):
         features = target.encode(inputs)

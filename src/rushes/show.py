@@ -131,7 +131,7 @@ def _signals(target: VideoLM, inputs: Inputs, chosen: Mapping[str, Scorer]) -> d
     wanted.update(dict.fromkeys(others, frozenset({Signal.EARLY_STATES})))
     found = {}
     for layer, needs in wanted.items():
-        recording = Recording(prompt, needs, layer, target.text_config.num_hidden_layers)
+        recording = Recording(prompt, needs, layer, depth)
         if recording.watches:
             target.prefill(prompt, target.new_cache(len(prompt)), recording)
         found[layer] = recording.signals(features)

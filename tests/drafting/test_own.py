@@ -164,3 +164,12 @@ def test_a_prompt_without_text_behind_its_video(scorer: str) -> None:
             inputs, method=f"{scorer}+self+exact+sequential", keep=keep, max_new_tokens=8
         )
         assert result.token_ids == wanted
+
+
+def test_a_draft_model_that_is_too_small_does_not_keep_the_target_from_drafting_for_itself() -> None:
+    model, small = tiny_qwen2_5_vl(), tiny_qwen2_5_vl(9)
+    small.config.text_config.max_position_embeddings = 8
+    pair, inputs = Pair(model, small), tiny_video_inputs(model)
+    assert len(pair.generate_inputs(inputs, method="std", keep=0.5, max_new_tokens=6).token_ids) == 6
+    with pytest.raises(RushesError, match="the draft holds 8"):
+        pair.generate_inputs(inputs, method="specvlm", keep=0.5, max_new_tokens=6)
