@@ -1,7 +1,7 @@
 """Who was busy when: the spans of one request's work, in a lane for each of the two models."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,11 @@ class Timeline:
         return time.perf_counter() - self._origin
 
     def skip(self, seconds: float) -> None:
-        """Leave out time that nobody worked: the caller had the turn."""
+        """Leave out the last `seconds`: the caller had the turn. What a worker did in them cost the request nothing."""
+        left_off = self.now() - seconds
+        for span in self.spans:
+            if span.end_s > left_off:
+                span.start_s, span.end_s = min(span.start_s, left_off), left_off
         self._origin += seconds
 
     def begin(self, lane: str, kind: str, tokens: int = 0) -> Span:
@@ -66,12 +70,17 @@ class Timeline:
         finally:
             self.end(span)
 
+    @property
+    def end_s(self) -> float:
+        """When the request ended, or what was still at work then; 0 before there is anything."""
+        return max(self.total_s, max((span.end_s for span in self.spans), default=0.0))
+
     def shares(self) -> dict[str, dict[str, float]]:
         """What part of the request each worker was busy, idle, or doing what was thrown away; they sum to 1.
 
         Scoring lies inside the target's prefill or behind it, and counts once.
         """
-        total = max(self.total_s, max((span.end_s for span in self.spans), default=0.0)) or 1.0
+        total = self.end_s or 1.0
         found = {}
         for lane in (TARGET, DRAFT):
             own = [span for span in self.spans if span.lane == lane]
@@ -111,7 +120,7 @@ class Timeline:
 Interval = tuple[float, float]
 
 
-def union(intervals: Iterator[Interval]) -> list[Interval]:
+def union(intervals: Iterable[Interval]) -> list[Interval]:
     """The same points of time in disjoint intervals, ascending."""
     merged: list[Interval] = []
     for start, end in sorted(intervals):
