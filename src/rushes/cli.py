@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rushes.cli_models import Debug, Device, load_pair
+from rushes.cli_plan import plan
 from rushes.cli_show import show
 from rushes.errors import RushesError
 
@@ -158,6 +159,7 @@ def demo(
 
 
 app.command()(show)
+app.command()(plan)
 
 
 @app.command()
