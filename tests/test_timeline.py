@@ -1,5 +1,7 @@
 """A timeline adds up: what ran is counted once, what overlaps is seen, and the shares of a worker sum to 1."""
 
+import copy
+import pickle
 import threading
 import time
 from itertools import pairwise
@@ -152,41 +154,60 @@ class TestWriting:
             fail()
         assert made.spans == [Span(DRAFT, "window", 0, 3)]
 
+    def test_the_request_arrives_when_it_starts(self, clock: list[float]) -> None:
+        made = Timeline(_origin=0.0)
+        clock[0] = 7.0
+        made.start()
+        clock[0] = 8.0
+        assert made.now() == 1
+
     def test_the_callers_turn_is_left_out(self, clock: list[float]) -> None:
         made = Timeline(_origin=0.0)
         with made.span(TARGET, "prefill"):
             clock[0] = 4.0
         clock[0] = 104.0
-        made.skip(100.0)
+        made.resume(4.0)
         assert made.now() == 4
         with made.span(TARGET, "review"):
             clock[0] = 105.0
         assert made.spans == [Span(TARGET, "prefill", 0, 4), Span(TARGET, "review", 4, 5)]
 
-    def test_work_of_a_thread_during_the_callers_turn_took_none_of_the_requests_time(self, clock: list[float]) -> None:
+    def test_but_for_the_time_that_a_worker_was_busy_in_it(self, clock: list[float]) -> None:
         made = Timeline(_origin=0.0)
-        clock[0] = 3.0
-        before = made.begin(DRAFT, "prefill")  # under way when the caller gets the turn at 4
-        clock[0] = 20.0
-        made.end(before)
-        inside = made.begin(DRAFT, "window")
-        clock[0] = 30.0
-        made.end(inside)
-        after = made.begin(DRAFT, "window")  # under way when the caller gives it back at 104
+        vision = made.begin(DRAFT, "vision")
+        for kind in ("vision", "prefill"):
+            with made.span(TARGET, kind):
+                clock[0] += 1.0
+        clock[0] = 10.0  # the caller has had the turn since 2
+        made.end(vision)
         clock[0] = 104.0
-        made.skip(100.0)
-        clock[0] = 106.0
-        made.end(after)
-        assert [(span.start_s, span.end_s) for span in made.spans] == [(3, 4), (4, 4), (4, 6)]
+        made.resume(2.0)
+        assert made.now() == 10
+        with made.span(DRAFT, "prefill"):
+            clock[0] = 105.0
+        assert [(span.start_s, span.end_s) for span in made.spans] == [(0, 10), (0, 1), (1, 2), (10, 11)]
 
-    def test_a_span_across_the_callers_turn_is_shorter_by_it(self, clock: list[float]) -> None:
+    def test_a_worker_that_is_still_busy_leaves_nothing_to_leave_out(self, clock: list[float]) -> None:
         made = Timeline(_origin=0.0)
+        clock[0] = 1.0
         span = made.begin(DRAFT, "prefill")
         clock[0] = 51.0
-        made.skip(50.0)
+        made.resume(1.0)
         clock[0] = 53.0
         made.end(span)
-        assert (span.start_s, span.end_s) == (0, 3)
+        assert (span.start_s, span.end_s) == (1, 53)
+        clock[0] = 60.0
+        made.resume(53.0)
+        assert made.now() == 53, "and then it is idle"
+
+
+def test_a_record_can_be_copied_and_pickled() -> None:
+    made = timeline((TARGET, "prefill", 0.0, 3.0, 7), total=4.0)
+    for other in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert other.to_json() == made.to_json()
+        with other.span(DRAFT, "window"):
+            pass
+        assert len(made.spans) == 1
 
 
 def test_two_threads_may_write() -> None:

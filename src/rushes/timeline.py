@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 TARGET, DRAFT = "target", "draft"
@@ -37,29 +38,43 @@ class Timeline:
     spans: list[Span] = field(default_factory=list)
     total_s: float = 0.0
     _origin: float = field(default_factory=time.perf_counter)
+    _open: int = 0
+    _ended: float = 0.0  # the last of the spans that are closed
+    _lock: Lock = field(default_factory=Lock)
+
+    def __reduce__(self) -> Any:
+        """What is copied or pickled is the record; a lock cannot be."""
+        return Timeline, (self.spans, self.total_s)
 
     def now(self) -> float:
         """Seconds since the request arrived."""
         return time.perf_counter() - self._origin
 
-    def skip(self, seconds: float) -> None:
-        """Leave out the last `seconds`: the caller had the turn. What a worker did in them cost the request nothing."""
-        left_off = self.now() - seconds
-        for span in self.spans:
-            if span.end_s > left_off:
-                span.start_s, span.end_s = min(span.start_s, left_off), left_off
-        self._origin += seconds
+    def start(self) -> None:
+        """The request arrives now."""
+        self._origin = time.perf_counter()
+
+    def resume(self, left_s: float) -> None:
+        """Leave out what the caller of a stream took since `left_s`, but for the time in which a worker was busy."""
+        with self._lock:
+            if self._open == 0:
+                self._origin += self.now() - max(left_s, self._ended)
 
     def begin(self, lane: str, kind: str, tokens: int = 0) -> Span:
         """Open a span; `end` closes it."""
-        started = self.now()
-        span = Span(lane, kind, started, started, tokens)
-        self.spans.append(span)
+        with self._lock:
+            self._open += 1
+            started = self.now()
+            span = Span(lane, kind, started, started, tokens)
+            self.spans.append(span)
         return span
 
     def end(self, span: Span) -> None:
         """Close a span now."""
-        span.end_s = max(span.start_s, self.now())
+        with self._lock:
+            self._open -= 1
+            span.end_s = max(span.start_s, self.now())
+            self._ended = max(self._ended, span.end_s)
 
     @contextmanager
     def span(self, lane: str, kind: str, tokens: int = 0) -> Iterator[Span]:

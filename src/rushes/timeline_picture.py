@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from rushes.atomic import whole
 from rushes.lettering import font_for
 from rushes.timeline import DRAFT, TARGET, Span, Timeline
-from rushes.timeline_rows import Row, clock, rows_of, tick_step, ticks
+from rushes.timeline_rows import ROUND, Row, clock, rows_of, tick_step, ticks
 
 Colour = tuple[int, int, int]
 
@@ -161,9 +161,9 @@ def _draw_row(page: Image.Image, timeline: Timeline, row: Row, lanes: list[str],
 
 
 def _edges(span: Span, row: Row, left: int, right: int, scale: float) -> tuple[int, int]:
-    """Where a span begins and ends (exclusive), in pixels: at least one, and a gap behind it where there is room."""
-    x = min(max(left, round(left + (span.start_s - row.start_s) * scale)), right - 1)
-    end = min(right, max(x + 1, round(left + (span.end_s - row.start_s) * scale)))
+    """Where a span begins and ends (exclusive), in pixels: at least two, and a gap behind it where there is room."""
+    x = min(max(left, round(left + (span.start_s - row.start_s) * scale)), right - 2)
+    end = min(right, max(x + 2, round(left + (span.end_s - row.start_s) * scale)))
     return x, end - 1 if end - x > 3 else end
 
 
@@ -184,7 +184,8 @@ def _label(pen: ImageDraw.ImageDraw, span: Span, x: int, y: int, room: int) -> N
         return
     tokens = f"{span.tokens}" if span.tokens else ""
     dark = np.dot(COLOURS.get(span.kind, _OTHER), (0.299, 0.587, 0.114)) < 110
-    for text in (f"{span.kind} {tokens}".strip(), tokens):
-        if text and pen.textlength(text, font_size=12) + 6 <= room:
-            pen.text((x + 4, y + _LANE / 2), text, fill=_PAPER if dark else _INK, font_size=12, anchor="lm")
+    # Rounds are many: the legend names them.
+    for text in (tokens,) if span.kind in ROUND else (f"{span.kind} {tokens}".strip(), tokens):
+        if text and pen.textlength(text, font_size=12) + 4 <= room:
+            pen.text((x + 3, y + _LANE / 2), text, fill=_PAPER if dark else _INK, font_size=12, anchor="lm")
             return

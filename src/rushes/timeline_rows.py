@@ -8,8 +8,8 @@ from rushes.timeline import Timeline
 
 ROUNDS_IN_ROW, MOST_ROWS = 40, 12
 # Below these shares of a row's width, one row for everything shows too little of a round, or of the prompt's reading.
-_LEAST_ROUND, _LEAST_READING = 0.01, 0.04
-_ROUND = ("window", "review")
+_LEAST_ROUND, _LEAST_READING = 0.02, 0.04
+ROUND = ("window", "review")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def rows_of(timeline: Timeline) -> list[Row]:
     All rows of rounds have one scale. Of more than `MOST_ROWS` the middle is left out; the row behind the gap says so.
     """
     end, split = timeline.end_s, _read_until(timeline)
-    rounds = max(Counter(span.kind for span in timeline.spans if span.kind in _ROUND).values(), default=0)
+    rounds = max(Counter(span.kind for span in timeline.spans if span.kind in ROUND).values(), default=0)
     writing = end - split
     if end == 0:
         return []
@@ -82,5 +82,5 @@ def clock(seconds: float, total_s: float, step_s: float = 0.0) -> str:
 def _read_until(timeline: Timeline) -> float:
     """When the last model is done with the prompt. What is read anew later on, by a new worker, does not count."""
     first = min((span.start_s for span in timeline.spans if span.kind == "review"), default=math.inf)
-    reading = [span for span in timeline.spans if span.kind not in _ROUND and span.start_s <= first]
+    reading = [span for span in timeline.spans if span.kind not in ROUND and span.start_s <= first]
     return max((span.end_s for span in reading), default=0.0)
