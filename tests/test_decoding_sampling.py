@@ -20,6 +20,12 @@ DRAWS = 1500
 SIZES: dict[str, Any] = {"hidden": 32, "layers": 1, "vocab": VOCABULARY, "vision_layers": 1, "fullatt": (0,)}
 METHODS = ("full+chain+sampling+sequential", "uniform+tree+sampling+sequential", "uniform+sage+sampling+sequential")
 
+OVERLAPPING = (
+    "uniform+chain+sampling+pipelined:overlap=always",
+    "uniform+tree+sampling+pipelined:overlap=always",
+    "specvlm+chain+sampling+adaptive",
+)
+
 
 def exact_pairs(target: VideoLM, inputs: dict[str, Any], sampling: Sampling) -> dict[tuple[int, int], float]:
     """Probability of the first two tokens, each from one pass over everything, without a cache that is reused."""
@@ -51,7 +57,7 @@ def seen_pairs(pair: Pair, inputs: dict[str, Any], method: str, **how: Any) -> t
 
 @pytest.mark.parametrize(
     ("draft", "method"),
-    [*product(["same", "noisy", "contrary"], METHODS), ("itself", "uniform+self+sampling+sequential")],
+    [*product(["same", "noisy", "contrary"], METHODS + OVERLAPPING), ("itself", "uniform+self+sampling+sequential")],
 )
 def test_the_first_two_tokens_follow_the_target(draft: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_qwen2_5_vl(seed=1, **SIZES)

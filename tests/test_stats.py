@@ -6,6 +6,7 @@ import pytest
 
 from rushes import Pair
 from rushes.stats import PHASES, Stats
+from rushes.timeline import Span
 from tiny import noisy, tiny_qwen2_5_vl, tiny_video_inputs
 
 
@@ -63,7 +64,7 @@ def test_before_anything_happened_all_is_zero() -> None:
 def test_the_first_token_belongs_to_the_prefill() -> None:
     stats = Stats(emitted=11)
     stats.time_s["decoding"] = 2.0
-    stats.draft_s, stats.verify_s = 0.5, 1.25
+    stats.timeline.spans += [Span("draft", "window", 0.0, 0.5), Span("target", "review", 0.5, 1.75)]
     assert stats.tokens_per_second == 5.0
     assert stats.overhead_s == 0.25
 

@@ -54,6 +54,9 @@ def generate(
     draft_device: Annotated[str | None, typer.Option(help="Of the draft; the target's by default.")] = None,
     dtype: Annotated[str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")] = "auto",
     check: Annotated[bool, typer.Option("--check", help="Also decode plainly and compare.")] = False,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Draw who was busy when to FILE.png, or write it to FILE.json.", metavar="FILE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is complete.")] = False,
     debug: Debug = False,
@@ -67,6 +70,7 @@ def generate(
     from rushes.progress import working
     from rushes.prompting import DEFAULT_PROMPT, check_prompt
     from rushes.settings import Settings
+    from rushes.timeline_file import check_timeline, save_timeline
     from rushes.video import Sampling, check_video
 
     # What can be refused is refused before anything is loaded.
@@ -90,6 +94,8 @@ def generate(
         if place is not None:
             check_device(place)
     check_dtype(dtype)
+    if timeline is not None:
+        check_timeline(timeline)
     check_video(video, Sampling(num_frames=frames, fps=fps))
     pair = _load(target, draft, device, draft_device, dtype)
     events = pair.stream(video, prompt, frames=frames, fps=fps, **asdict(settings))
@@ -103,9 +109,12 @@ def generate(
     result = event.result
     if as_json:
         typer.echo(json.dumps(result.to_json()))
-        return
-    typer.echo("" if live else result.text)
-    _summary(result)
+    else:
+        typer.echo("" if live else result.text)
+        _summary(result)
+    if timeline is not None:
+        save_timeline(result.timeline, timeline, result.method)
+        typer.echo(f"timeline: {timeline}", err=True)
 
 
 def _load(target: str | None, draft: str | None, device: str | None, draft_device: str | None, dtype: str) -> Any:

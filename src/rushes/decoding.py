@@ -1,23 +1,30 @@
 """The loop: from processor inputs to tokens, readable top to bottom."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from rushes.choosing import Choice
 from rushes.drafting.own import SelfState
-from rushes.drafting.state import DraftState
 from rushes.errors import RushesError
 from rushes.methods import Method
-from rushes.models.base import Inputs, Prompt, VideoLM, single_request
+from rushes.models.base import Inputs, VideoLM, single_request
+from rushes.preparing import Preparation
 from rushes.pruning.base import budget_of
-from rushes.recording import Recording
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.base import Request
+from rushes.scheduling.lane import Lane
 from rushes.scheduling.pace import Pace
+from rushes.scheduling.worker import Worker
+from rushes.signals import When
 from rushes.stats import Stats
+from rushes.timeline import DRAFT, TARGET
+from rushes.window import EMPTY
+
+START_UP = 8  # levels that the draft writes during the target's prefill, when they follow no measured speeds yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ def decode(
     stats: Stats,
     *,
     share_features: bool = False,
+    worker: Worker | None = None,
 ) -> Iterator[Progress]:
     """Decode one request.
 
@@ -84,55 +92,92 @@ def decode(
         method, options: What to do.
         stats: Filled in.
         share_features: The towers hold the same weights: encode the video once for both.
+        worker: The draft's, for schedules that overlap; one of the request's own by default.
 
     Yields:
         A `Progress` for the first token, one for the pruning, and one for each round.
 
     Raises:
         RushesError: Prompt over the context length, no memory for a cache, malformed inputs.
+        RuntimeError: The draft's worker died.
     """
-    arrived = time.perf_counter()  # moved on by the time that the caller takes between two steps
-    sampling = options.sampling
-    drafter = method.drafter
-    window = 0 if drafter is None else drafter.max_nodes
+    lane = None
+    if method.needs_draft and method.schedule.overlaps:
+        assert draft is not None, "a method with a draft model was refused without one"
+        assert method.drafter is not None, "no drafter to need a draft model"
+        lane = method.schedule.lane(worker or Worker(draft.device), method.drafter, stats, auto=method.auto)
+    timeline = stats.timeline
+    steps = _steps(target, draft, inputs, method, options, stats, share_features, lane)
+    timeline.start()
+    try:
+        for progress in steps:
+            stats.time_s["total"] = timeline.total_s = left = timeline.now()
+            yield progress
+            timeline.resume(left)
+    finally:
+        steps.close()
+        if lane is not None:
+            lane.close()
 
-    length, video_tokens = target.count(inputs)
-    _check_context(length, video_tokens, options, target, "target")
-    budget = 0
-    if method.scorer is not None:
-        # How many stay does not depend on the scores: what cannot work is refused before any work.
-        method.scorer.check(target.grids(inputs))
-        method.scorer.early_layer(target.text_config.num_hidden_layers)
-        budget = method.scorer.budget(options.keep, video_tokens)
-        if draft is not None and method.needs_draft:
-            _check_context(length - video_tokens + budget, budget, options, draft, "draft")
-    with stats.phase("vision", target.device):
+
+def _steps(
+    target: VideoLM,
+    draft: VideoLM | None,
+    inputs: Inputs,
+    method: Method,
+    options: Options,
+    stats: Stats,
+    share_features: bool,
+    lane: Lane | None,
+) -> Generator[Progress]:
+    sampling, drafter = options.sampling, method.drafter
+    video_tokens = target.count(inputs)[1]
+    budget = _check(target, draft, inputs, method, options)
+    window = 0 if drafter is None else drafter.max_nodes
+    preparation = None
+    if draft is not None and method.needs_draft:
+        # While one window waits for its review, another one is written behind it.
+        room = options.max_new_tokens + (window if lane is None else 2 * (window + 1))
+        own = _penalty(draft, inputs, sampling)
+        preparation = Preparation(
+            draft, inputs, options.positions, options.repack_positions, room, sampling, own, stats
+        )
+
+    # 1. Both look at the video; the target reads everything: whatever it will emit is decided by the full video.
+    if lane is not None and preparation is not None and not share_features:
+        lane.run(partial(preparation.see, None, blind=budget == 0))
+    with stats.work("vision", TARGET, "vision", target.device):
         features = target.encode(inputs)
     prompt = target.prompt(inputs, features, options.positions)
-
-    # 1. The target reads everything: whatever it will emit is decided by the full video.
-    with stats.phase("target_prefill", target.device):
+    choice = None
+    if method.scorer is not None:
+        choice = Choice(method.scorer, budget, target, prompt, features, stats)
+    if lane is not None and preparation is not None and choice is not None:
+        if share_features:
+            lane.run(partial(preparation.see, features, blind=False))
+        _start_early(lane, preparation, choice, options)
+    with stats.work("target_prefill", TARGET, "prefill", target.device, len(prompt)):
         cache = target.new_cache(len(prompt) + options.max_new_tokens + window)
         stats.cache_bytes["target"] = cache.bytes
-        recording = _recording(method, prompt, target) if drafter is not None else None
-        hidden = target.prefill(prompt, cache, recording if recording is not None and recording.watches else None)
-        penalty = RepetitionPenalty(
-            sampling.repetition_penalty, single_request(inputs).to(target.device), target.vocabulary
-        )
+        recording = None if choice is None or not choice.recording.watches else choice.recording
+        scored = stats.time_s["scoring"]
+        hidden = target.prefill(prompt, cache, recording)
+        penalty = _penalty(target, inputs, sampling)
         generator = sampling.generator(target.device)
         logits = penalty(target.logits(hidden[-1:]), [[]])
-        first = _choose(logits, sampling, generator)
+        ask = None if lane is None else lane.guess
+        first = method.verifier.verify(EMPTY, logits, sampling, generator, ask).next_token
         penalty.add([first])
-    if recording is not None:  # it ran inside the prefill, and is a cost of scoring
+    # What ran inside the prefill for the scorer's sake is a cost of scoring.
+    stats.time_s["target_prefill"] -= stats.time_s["scoring"] - scored
+    if recording is not None:
         stats.move_time("target_prefill", "scoring", recording.stopwatch.seconds)
-    stats.time_to_first_token_s = time.perf_counter() - arrived
+    stats.time_to_first_token_s = stats.timeline.now()
     progress = Progress([first], video_tokens, torch.arange(0))
     remaining = options.max_new_tokens - 1
     stats.count_emitted(1)
     progress.finish_reason = _finished([first], remaining, options)
-    stats.time_s["total"] = left = time.perf_counter() - arrived
     yield progress
-    arrived = time.perf_counter() - left
     if progress.finish_reason:
         return
 
@@ -148,40 +193,35 @@ def decode(
         penalty=penalty,
         verifier=method.verifier,
         stats=stats,
+        drafter=drafter,
+        lane=lane,
     )
-    if drafter is not None and method.scorer is not None and recording is not None:
+    if drafter is not None and choice is not None:
         # 2. Its signals say which video tokens the draft gets to see.
-        with stats.phase("scoring", target.device):
-            scores = method.scorer.score(recording.signals(features))
-            kept = method.scorer.select(scores, budget, prompt.grids).cpu()
+        kept = choice.kept
         # 3. The draft reads these, and all of the text; or the target looks at that part of its own cache.
-        if drafter.own:
-            with stats.phase("draft_prefill", target.device):
-                request.draft = SelfState(target, cache, prompt, kept, sampling, penalty)
+        if lane is not None and preparation is not None:
+            if not lane.prepared:
+                lane.prepare(partial(preparation.prefill, kept))
         else:
-            assert draft is not None, "a method with a draft model was refused without one"
-            with stats.phase("vision", draft.device):
-                if share_features:
-                    seen = features.to(draft.device, draft.dtype)
-                else:  # a blind draft gets placeholders for the features that are dropped anyway
-                    seen = draft.encode(inputs) if len(kept) else draft.blind_features(inputs)
-            with stats.phase("draft_prefill", draft.device):
-                pruned = draft.prompt(inputs, seen, options.positions).prune(kept, repack=options.repack_positions)
-                capacity = len(pruned) + options.max_new_tokens + window
-                request.draft = DraftState(draft, pruned, capacity, sampling, penalty)
-        request.drafter = drafter
-        request.draft.pending = [first]
-        request.pace = Pace(drafter.gamma) if method.auto else None
-        stats.pace = request.pace
-        stats.cache_bytes["draft"] = request.draft.cache.bytes
+            if preparation is None:
+                with stats.work("draft_prefill", DRAFT, "prefill", target.device):
+                    request.draft = SelfState(target, cache, prompt, kept, sampling, penalty)
+                stats.cache_bytes["draft"] = request.draft.cache.bytes
+            else:
+                preparation.penalty = penalty  # one object for both: nobody looks at it at the same time
+                preparation.see(features if share_features else None, blind=budget == 0)
+                request.draft = preparation.prefill(kept)
+            request.draft.pending = [first]
+            request.pace = Pace(drafter.gamma) if method.auto else None
+            stats.pace = request.pace
         per_layer = kept.shape[1] if kept.dim() == 2 else None
         progress = Progress([], video_tokens, kept if per_layer is None else kept.unique(), None, per_layer)
-        left = time.perf_counter() - arrived
         yield progress
-        arrived = time.perf_counter() - left
 
     # 4. Rounds: the draft writes ahead, the target reviews, both roll back to what was accepted.
     rounds = method.schedule.rounds(request)
+    stats.decoding_from_s = stats.timeline.now()
     while progress.finish_reason is None:
         with stats.phase("decoding", target.device):
             written = next(rounds)
@@ -189,15 +229,44 @@ def decode(
         stats.count_emitted(len(tokens), cut=len(written) - len(tokens))
         remaining -= len(tokens)
         progress = replace(progress, tokens=tokens, finish_reason=_finished(tokens, remaining, options))
-        stats.time_s["total"] = left = time.perf_counter() - arrived
         yield progress
-        arrived = time.perf_counter() - left
 
 
-def _choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    if sampling.greedy:
-        return int(logits[-1].argmax())
-    return int(torch.multinomial(sampling.probabilities(logits)[-1], 1, generator=generator))
+def _start_early(lane: Lane, preparation: Preparation, choice: Choice, options: Options) -> None:
+    """Let the draft begin before the target's prefill ends, if its scorer needs no more than early layers.
+
+    Its first window is then there when the target's prefill ends (ParallelVLM's start-up tokens, `methods.md`
+    section 4).
+    """
+
+    def start() -> None:
+        lane.prepare(partial(preparation.prefill, choice.kept))
+        if options.max_new_tokens > 1:
+            lane.write_ahead([], EMPTY, min(START_UP, options.max_new_tokens) - 1)
+
+    if choice.ready is When.VISION:
+        start()
+    elif choice.ready is When.EARLY_LAYERS:
+        choice.recording.on_states = start
+
+
+def _check(target: VideoLM, draft: VideoLM | None, inputs: Inputs, method: Method, options: Options) -> int:
+    """Refuse what cannot work before any work; returns K, which does not depend on the scores."""
+    length, video_tokens = target.count(inputs)
+    _check_context(length, video_tokens, options, target, "target")
+    if method.scorer is None:
+        return 0
+    method.scorer.check(target.grids(inputs))
+    method.scorer.early_layer(target.text_config.num_hidden_layers)
+    budget = method.scorer.budget(options.keep, video_tokens)
+    if draft is not None and method.needs_draft:
+        _check_context(length - video_tokens + budget, budget, options, draft, "draft")
+    return budget
+
+
+def _penalty(model: VideoLM, inputs: Inputs, sampling: Sampling) -> RepetitionPenalty:
+    """The repetition penalty behind the prompt, on a model's device."""
+    return RepetitionPenalty(sampling.repetition_penalty, single_request(inputs).to(model.device), model.vocabulary)
 
 
 def _cut(tokens: list[int], remaining: int, options: Options) -> list[int]:
@@ -212,14 +281,6 @@ def _finished(tokens: list[int], remaining: int, options: Options) -> str | None
     if tokens and tokens[-1] in options.eos:
         return "stop"
     return "length" if remaining <= 0 else None
-
-
-def _recording(method: Method, prompt: Prompt, target: VideoLM) -> Recording | None:
-    scorer = method.scorer
-    if scorer is None:
-        return None
-    depth = target.text_config.num_hidden_layers
-    return Recording(prompt, scorer.needs, scorer.early_layer(depth), depth)
 
 
 def _check_context(tokens: int, video_tokens: int, options: Options, model: VideoLM, role: str) -> None:

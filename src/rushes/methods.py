@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rushes.drafting.chain import Chain
+from rushes.drafting.drafter import Drafter
 from rushes.drafting.limits import check_window
 from rushes.drafting.own import SelfChain
 from rushes.drafting.sage import AdaptiveTree
@@ -18,7 +19,8 @@ from rushes.pruning.hippo import Hippo
 from rushes.pruning.specvlm import SpecVLM
 from rushes.pruning.std import LayerAttention
 from rushes.pruning.uvprune import UVPrune
-from rushes.scheduling.base import Drafter, Schedule
+from rushes.scheduling.base import Schedule
+from rushes.scheduling.overlapped import Adaptive, Pipelined
 from rushes.scheduling.sequential import Sequential
 from rushes.verification.base import Lossless, Verifier
 
@@ -40,12 +42,19 @@ DRAFTERS: dict[str, Callable[..., Any]] = {
     "self": SelfChain,
 }
 VERIFIERS: dict[str, Callable[[], Any]] = {"exact": Lossless, "sampling": Lossless}
-SCHEDULES: dict[str, Callable[[], Any]] = {"sequential": Sequential}
+SCHEDULES: dict[str, Callable[..., Any]] = {
+    "sequential": Sequential,
+    "pipelined": Pipelined,
+    "adaptive": Adaptive,
+    "parallel": Adaptive,
+}
 
 METHODS: dict[str, tuple[str, str]] = {
     "ar": ("", "plain decoding: the target alone"),
     "sd": ("full+chain+exact+sequential", "speculative decoding; the draft sees the whole video"),
     "specvlm": ("specvlm+tree+exact+sequential", "SpecVLM: the draft sees what the target attends to; a draft tree"),
+    "parallelvlm": ("uvprune+chain+exact+pipelined", "ParallelVLM: pruned by early layers; both models work at once"),
+    "hippo": ("hippo+chain+exact+adaptive", "HIPPO: relevance, novelty and detail; overlapping by acceptance history"),
     "sage": ("specvlm+sage+exact+sequential", "SAGE: SpecVLM's pruning, a tree that follows the draft's certainty"),
     "std": ("std+self+exact+sequential", "STD: the target drafts for itself, over a part of its own cache"),
 }
@@ -98,7 +107,8 @@ def method(name: str, gamma: int | str | None = None) -> Method:
     Args:
         name: A key of `METHODS` or four parts joined by "+". Parameters follow behind colons: "hippo:crop=2" (each goes
             to the part of the method that has it), "hippo:crop=2+chain:gamma=7+exact+sequential".
-        gamma: Tokens in a chain or levels of a tree; "auto" measures and adapts; None takes the drafter's default.
+        gamma: Tokens in a chain or levels of a tree; "auto" measures and adapts; None takes the drafter's default, and
+            "auto" for schedules that overlap.
 
     Raises:
         RushesError: Unknown name, part or parameter, with the nearest known one; gamma out of range; parts that do not
@@ -113,10 +123,14 @@ def method(name: str, gamma: int | str | None = None) -> Method:
     if not recipe:
         return Method(name, "", None, None, Lossless(), Sequential())
     options: dict[str, Any] = {}
-    if gamma is not None:
-        if "gamma" in parts[1][1]:
-            raise RushesError(f"gamma is given twice: {gamma} and in {name!r}")
-        options["gamma"] = AUTO_GAMMA if auto else gamma
+    if gamma is not None and "gamma" in parts[1][1]:
+        raise RushesError(f"gamma is given twice: {gamma} and in {name!r}")
+    if _overlaps(parts[3][0]):
+        auto = auto or (gamma is None and "gamma" not in parts[1][1])  # what it overlaps with is what it measures
+    if auto:
+        options["gamma"] = AUTO_GAMMA
+    elif gamma is not None:
+        options["gamma"] = gamma
     scorer, drafter, verifier, schedule = (
         make(kind, part, known, given, **(options if kind == "drafter" else {}))
         for (kind, known), (part, given) in zip(KINDS.items(), parts, strict=True)
@@ -126,7 +140,18 @@ def method(name: str, gamma: int | str | None = None) -> Method:
             f"scorer {parts[0][0]!r} chooses for each layer of the target, which only the drafter 'self' can use, "
             f"not {parts[1][0]!r}"
         )
+    if drafter.own and schedule.overlaps:
+        raise RushesError(
+            f"drafter {parts[1][0]!r} is the target itself, which cannot write and review at the same time; "
+            "use the schedule sequential"
+        )
     return Method(name, recipe, scorer, drafter, verifier, schedule, auto)
+
+
+def _overlaps(schedule: str) -> bool:
+    """Do draft and target work at the same time under a schedule? An unknown one is refused elsewhere."""
+    known: Any = SCHEDULES.get(schedule, Sequential)
+    return bool(known.overlaps)
 
 
 Spelled = tuple[str, dict[str, str]]  # a part's name and its parameters as text

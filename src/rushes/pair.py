@@ -17,6 +17,7 @@ from rushes.models.registry import adapt
 from rushes.prompting import DEFAULT_PROMPT, build_inputs, check_prompt, pixel_notes, sampling_for
 from rushes.result import Check, Event, Result
 from rushes.sampling import RepetitionPenalty
+from rushes.scheduling.worker import Worker
 from rushes.settings import Settings
 from rushes.stats import Stats
 from rushes.video import Video, read_video
@@ -60,6 +61,7 @@ class Pair:
         if share_features is None:
             share_features = self.draft is not None and same_tower(self.target, self.draft)
         self._share_features = share_features
+        self._worker = None if self.draft is None else Worker(self.draft.device)
 
     def generate(
         self,
@@ -196,6 +198,7 @@ class Pair:
                 kept_indices=last.kept.tolist(),
                 kept_per_layer=last.kept_per_layer,
                 metrics=stats.metrics(),
+                timeline=stats.timeline,
                 notes=() if note is None else (note,),
                 check=self.compare(inputs, self._plain(inputs, options), tokens, penalty, options.positions)
                 if settings.check
@@ -272,9 +275,11 @@ class Pair:
             raise RushesError(f"method {settings.method!r} needs a draft; give one, or use method 'ar' or 'std'")
 
     def _decode(self, inputs: Inputs, recipe: Method, options: Options, stats: Stats) -> Iterator[Progress]:
-        steps = decode(self.target, self.draft, inputs, recipe, options, stats, share_features=self._share_features)
+        shared, worker = self._share_features, self._worker
         try:
-            yield from steps
+            yield from decode(
+                self.target, self.draft, inputs, recipe, options, stats, share_features=shared, worker=worker
+            )
         except torch.OutOfMemoryError as error:
             raise RushesError("out of GPU memory; use fewer frames, a smaller --keep or another --device") from error
 

@@ -1,5 +1,7 @@
 """Records signals while a prefill runs, and only what a scorer asked for."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -65,6 +67,7 @@ class Recording:
         self.rows_at_once = rows_at_once
         self.stopwatch = Stopwatch(prompt.embeds.device)  # what recording adds to the prefill
         self.layers = 0
+        self.on_states: Callable[[], None] | None = None  # called once EARLY_STATES exist, inside the prefill
         self._prompt = prompt
         self._rows = prompt.text_rows_after_video
         self._columns = prompt.video_columns
@@ -109,6 +112,8 @@ class Recording:
         """Keep what EARLY_STATES is made of: the (S, H) states behind `early_layer` layers, text and video."""
         with self.stopwatch:
             self._early = self._split(hidden)
+        if self.on_states is not None:
+            self.on_states()
 
     def signals(self, features: Features) -> Signals:
         """What was asked for, after the prefill.

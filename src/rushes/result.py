@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from rushes.timeline import Timeline
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -26,6 +28,7 @@ class Result:
     Attributes:
         kept_indices: Video tokens that the draft sees, in one layer of the target at least for `std`.
         kept_per_layer: How many each layer sees, where every layer chooses for itself.
+        timeline: Who was busy when, since the inputs were there; not part of the JSON.
     """
 
     text: str
@@ -40,6 +43,7 @@ class Result:
     notes: tuple[str, ...] = ()
     check: Check | None = None
     kept_per_layer: int | None = None
+    timeline: Timeline = field(default_factory=Timeline)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON-serialisable object."""

@@ -1,5 +1,6 @@
 """From logits to tokens: greedy or by temperature, top-k and top-p, with a generator of one's own."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -96,6 +97,15 @@ class RepetitionPenalty:
 
     def add(self, tokens: list[int]) -> None:
         self.seen[torch.tensor(tokens, device=self.seen.device)] = True
+
+    def after(self, tokens: list[int]) -> "RepetitionPenalty":
+        """The penalty behind more tokens; this one stays as it is, so that two threads may look at it."""
+        if self.penalty == 1 or not tokens:
+            return self
+        later = copy(self)
+        later.seen = self.seen.clone()
+        later.add(tokens)
+        return later
 
     def __call__(self, logits: Tensor, paths: list[list[int]]) -> Tensor:
         """(n, V) logits -> penalised; `paths[i]` are the drafted tokens that row i has behind the common history."""

@@ -5,17 +5,20 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Protocol
 
 import torch
+
+from rushes.timeline import DRAFT, Span, Timeline
 
 PHASES = ("decode_video", "vision", "target_prefill", "draft_prefill", "scoring", "decoding", "total")
 
 
 def wait_for(device: torch.device) -> None:
-    """Let queued work finish, so that its time is counted where it belongs."""
+    """Let the work that this thread queued finish, so that its time is counted where it belongs."""
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()  # the device may have another worker's stream as well
 
 
 class Stopwatch:
@@ -66,17 +69,20 @@ class Stats:
     Attributes:
         rounds: Accepted tokens of each verification round that had a window.
         complete: How many of these accepted the window's full depth.
-        drafted: Candidate tokens in all windows.
+        drafted: Candidate tokens in all windows that were reviewed.
+        discarded_steps: Forwards of the draft for windows that were thrown away before anybody looked at them.
         emitted: Tokens of the answer.
         target_passes: Forwards of the target after the prefill.
         time_s: Seconds by phase.
         pace: What chose the windows under gamma "auto".
         draft_s, verify_s: Seconds of decoding inside draft and target models.
+        timeline: Who was busy when; decoding began at `decoding_from_s` of it.
     """
 
     rounds: list[int] = field(default_factory=list)
     complete: int = 0
     drafted: int = 0
+    discarded_steps: int = 0
     emitted: int = 0
     target_passes: int = 0
     window_depth: int = 0
@@ -86,6 +92,9 @@ class Stats:
     time_to_first_token_s: float = 0.0
     cache_bytes: dict[str, int] = field(default_factory=dict)
     pace: Gauge | None = None
+    timeline: Timeline = field(default_factory=Timeline)
+    decoding_from_s: float = 0.0
+    _lock: Lock = field(default_factory=Lock)
 
     @contextmanager
     def phase(self, name: str, *devices: torch.device) -> Iterator[None]:
@@ -96,7 +105,14 @@ class Stats:
         finally:
             for device in devices:
                 wait_for(device)
-            self.time_s[name] += time.perf_counter() - started
+            with self._lock:  # both workers add to "vision"
+                self.time_s[name] += time.perf_counter() - started
+
+    @contextmanager
+    def work(self, phase: str, lane: str, kind: str, device: torch.device, tokens: int = 0) -> Iterator[Span]:
+        """A phase that is a span of a worker's lane in the timeline as well."""
+        with self.timeline.span(lane, kind, tokens) as span, self.phase(phase, device):
+            yield span
 
     def move_time(self, source: str, to: str, seconds: float) -> None:
         """Count time that passed inside one phase towards another."""
@@ -140,8 +156,14 @@ class Stats:
 
     @property
     def overhead_s(self) -> float:
-        """Decoding time outside both models: the loop's own cost."""
-        return max(0.0, self.time_s["decoding"] - self.draft_s - self.verify_s)
+        """Decoding time in which neither model was at work: the loop's own cost."""
+        return max(0.0, self.time_s["decoding"] - self.timeline.busy_s(self.decoding_from_s))
+
+    def _workers(self) -> dict[str, dict[str, float | None]]:
+        shares: dict[str, dict[str, float | None]] = {lane: {**of} for lane, of in self.timeline.shares().items()}
+        shares[DRAFT]["preparation_hidden"] = self.timeline.hidden_preparation()
+        shares[DRAFT]["discarded_steps"] = self.discarded_steps
+        return shares
 
     def metrics(self) -> dict[str, Any]:
         """The `metrics` object of `generate --json`."""
@@ -168,5 +190,6 @@ class Stats:
             "tokens_per_second": self.tokens_per_second,
             "time_to_first_token_s": self.time_to_first_token_s,
             "cache_bytes": dict(self.cache_bytes),
+            "workers": self._workers(),
             "gamma": {"auto": False} if self.pace is None else self.pace.metrics(),
         }

@@ -46,13 +46,42 @@ class Window:
         """Most tokens that one round can accept."""
         return max(self.depths, default=0)
 
+    @cached_property
+    def main_path(self) -> list[int]:
+        """The nodes from the top down that the draft likes best, to a leaf: the whole of a chain."""
+        path: list[int] = []
+        while below := self.children.get(path[-1] if path else -1):
+            path.append(below[0])
+        return path
+
+
+EMPTY = Window([], ())  # nothing to review: plain decoding
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the draft holds for the token behind a window's main path, written while the target reviews the window.
+
+    Attributes:
+        token: The candidate.
+        q: (V,) the distribution that it was drawn from; None for greedy decoding.
+    """
+
+    token: int
+    q: Tensor | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The accepted path (node indices from the top down) and the token that the target adds behind it."""
+    """The accepted path (node indices from the top down) and the token behind it.
+
+    Attributes:
+        guessed: Under sampling, a guess was tested for `next_token`; it was accepted if it is that token.
+    """
 
     path: list[int]
     next_token: int
+    guessed: bool = False
 
 
 @lru_cache(4096)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rushes import RushesError
 from rushes.drafting.sage import LEAST_DEPTH, AdaptiveTree, Outlook, certainty
+from rushes.drafting.state import Order
 from rushes.sampling import Sampling
 from rushes.window import Window
 
@@ -32,6 +33,7 @@ class Table:
         self.accepted: deque[int] = deque(maxlen=10)
         self.outlook: Any = None
         self.forwards = 0
+        self.order = Order()
 
     def penalty(self, logits: Tensor, paths: list[list[int]]) -> Tensor:
         return logits

@@ -13,6 +13,7 @@ from torch import Tensor
 from goodness import ALPHA, p_value
 from rushes.drafting.chain import Chain
 from rushes.drafting.sage import AdaptiveTree
+from rushes.drafting.state import Order
 from rushes.drafting.tree import StaticTree
 from rushes.sampling import Sampling, draw
 from rushes.verification.lossless import verify_sampling
@@ -44,6 +45,7 @@ class BigramState:
     """The part of `DraftState` that drafters use, around a `Bigram`."""
 
     def __init__(self, model: Bigram, sampling: Sampling, generator: torch.Generator) -> None:
+        self.order = Order()
         self.model, self.sampling, self.generator = (
             SimpleNamespace(logits=model.logits, device=torch.device("cpu")),
             sampling,

@@ -44,14 +44,14 @@ class Chain:
                 q = state.sampling.probabilities(logits)[0]
                 distributions.append(q)
                 tokens.append(draw(q, state.generator))
-            if len(tokens) == length:
+            if len(tokens) == length or state.order.finish:
                 break  # the last token is not run: if it is accepted it becomes pending
             slots.append(state.cache.length)
             hidden = state.run([tokens[-1]], [offset + len(tokens) - 1], None)
             logits = state.penalty(state.model.logits(hidden), [tokens])
         return Window(
             tokens,
-            chain_parents(length),
+            chain_parents(len(tokens)),
             [*slots, -1],
             torch.stack(distributions) if distributions else None,
         )

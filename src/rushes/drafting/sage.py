@@ -80,7 +80,7 @@ class AdaptiveTree:
             reached = [chances[row] * chance for row, chance in zip(rows, own, strict=True)]
             # Only nodes that will have children are run.
             sure = [i for i, chance in enumerate(reached) if chance > 0.1 * level / depth]
-            if level == depth or not sure or len(growth.tokens) >= self.nodes:
+            if level == depth or not sure or len(growth.tokens) >= self.nodes or state.order.finish:
                 break
             growth.run([new[i] for i in sure])
             chances = [reached[i] for i in sure]

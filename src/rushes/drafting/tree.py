@@ -68,6 +68,8 @@ class StaticTree:
         inner = [""]
         for level, below in zip(levels, (*levels[1:], ()), strict=True):
             new = growth.add([sum(name[:-1] == parent for name in level) for parent in inner])
+            if below and state.order.finish:
+                break
             if below:
                 parents = {name[:-1] for name in below}
                 # The level is sorted, so its nodes stand below their parents in the order that `add` made them.

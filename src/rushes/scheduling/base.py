@@ -7,46 +7,29 @@ from typing import Protocol
 import torch
 
 from rushes.cache import KVCache
+from rushes.drafting.drafter import Drafter
 from rushes.drafting.state import DraftState
 from rushes.models.base import VideoLM
 from rushes.sampling import RepetitionPenalty, Sampling
+from rushes.scheduling.lane import Lane
 from rushes.scheduling.pace import Pace
+from rushes.scheduling.worker import Worker
 from rushes.stats import Stats
 from rushes.verification.base import Verifier
-from rushes.window import Window
-
-
-class Drafter(Protocol):
-    """Writes candidates behind the last emitted token."""
-
-    @property
-    def gamma(self) -> int: ...
-
-    @property
-    def own(self) -> bool:
-        """The target drafts for itself; there is no second model."""
-        ...
-
-    @property
-    def max_nodes(self) -> int:
-        """Most candidates in one window: the slots that both caches must have spare."""
-        ...
-
-    def draft(self, state: DraftState, limit: int) -> Window:
-        """A window that can accept at most `limit` tokens."""
-        ...
 
 
 @dataclass(slots=True)
 class Request:
-    """Everything a schedule needs, after both prefills.
+    """Everything a schedule needs, after the target's prefill.
 
     Attributes:
         target, cache: The target and its cache, which holds everything emitted but the last token.
         last_token, position: The last emitted token and its rope position.
         remaining: Tokens that may still be emitted.
-        drafter, draft: None for plain decoding.
-        pace: Chooses the windows under gamma "auto".
+        drafter: None for plain decoding.
+        draft: Under a schedule that takes turns.
+        pace: Chooses the windows under gamma "auto" in turns.
+        lane: The draft's side under a schedule that overlaps.
     """
 
     target: VideoLM
@@ -63,10 +46,24 @@ class Request:
     drafter: Drafter | None = None
     draft: DraftState | None = None
     pace: Pace | None = None
+    lane: Lane | None = None
 
 
 class Schedule(Protocol):
     """Owns the order of work and the roll-back."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Do draft and target work at the same time?"""
+        ...
+
+    def lane(self, worker: Worker, drafter: Drafter, stats: Stats, *, auto: bool) -> Lane:
+        """The draft's side of one request, for a schedule that overlaps.
+
+        Args:
+            auto: Windows follow measured speeds; the drafter's own gamma otherwise.
+        """
+        ...
 
     def rounds(self, request: Request) -> Iterator[list[int]]:
         """Yield the tokens of one round after the other, for as long as the caller asks; each round at least one."""

@@ -1,5 +1,6 @@
 """What a verifier is, and the lossless one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -9,7 +10,9 @@ from torch import Tensor
 from rushes.sampling import Sampling
 from rushes.verification.exact import verify_exact
 from rushes.verification.lossless import verify_sampling
-from rushes.window import Verdict, Window
+from rushes.window import Guess, Verdict, Window
+
+Ask = Callable[[], Guess | None]  # for the guess behind a window's main path; may wait for it, may have none
 
 
 class Verifier(Protocol):
@@ -18,8 +21,18 @@ class Verifier(Protocol):
     @property
     def lossless(self) -> bool: ...
 
-    def verify(self, window: Window, logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Verdict:
-        """Judge `window` by the target's (n + 1, V) logits; row 0 follows the last emitted token."""
+    def verify(
+        self,
+        window: Window,
+        logits: Tensor,
+        sampling: Sampling,
+        generator: torch.Generator,
+        guess: Ask | None = None,
+    ) -> Verdict:
+        """Judge `window` by the target's (n + 1, V) logits; row 0 follows the last emitted token.
+
+        `guess` is asked only when the window's main path was accepted to its end.
+        """
         ...
 
 
@@ -29,7 +42,14 @@ class Lossless:
 
     lossless: ClassVar[bool] = True
 
-    def verify(self, window: Window, logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Verdict:
-        if sampling.greedy:
+    def verify(
+        self,
+        window: Window,
+        logits: Tensor,
+        sampling: Sampling,
+        generator: torch.Generator,
+        guess: Ask | None = None,
+    ) -> Verdict:
+        if sampling.greedy:  # the target's choice does not hang on what was guessed
             return verify_exact(window, logits)
-        return verify_sampling(window, sampling.probabilities(logits), generator)
+        return verify_sampling(window, sampling.probabilities(logits), generator, guess)

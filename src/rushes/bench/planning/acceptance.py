@@ -1,11 +1,8 @@
 """Acceptance traces: would the draft's token at a position be right, given that all before it were?"""
 
-import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from rushes.drafting.tree import SPECVLM_TREE, rank_paths
 from rushes.errors import RushesError
@@ -66,10 +63,10 @@ def geometric(chance: float, length: int = TRACE_LENGTH, seed: int = 0) -> Trace
     if not 0 <= chance <= 1:
         raise RushesError(f"acceptance must be between 0 and 1, got {chance:g}")
     draw = random.Random(seed)
-    return _ranked([draw.random() < chance for _ in range(length)], seed)
+    return ranked([draw.random() < chance for _ in range(length)], seed)
 
 
-def _ranked(right: Sequence[bool], seed: int) -> Trace:
+def ranked(right: Sequence[bool], seed: int) -> Trace:
     """Give a rank to every wrong position."""
     draw = random.Random(f"ranks {seed}")
 
@@ -80,65 +77,6 @@ def _ranked(right: Sequence[bool], seed: int) -> Trace:
         return choice
 
     return Trace(tuple(0 if one else rank() for one in right))
-
-
-def read(path: Path, seed: int = 0) -> Trace:
-    """A trace from a JSON list of booleans (or 0 and 1), or from what `rushes generate --json` printed.
-
-    Raises:
-        RushesError: No such file, not JSON, or neither of the two.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise RushesError(f"{path}: cannot read this trace ({reason})") from error
-    except ValueError as error:
-        raise RushesError(
-            f"{path}: not JSON ({error}); give a list such as [1, 1, 0], or a result of --json"
-        ) from error
-    if isinstance(found, list):
-        for i, one in enumerate(found):
-            if one not in (0, 1):
-                raise RushesError(f"{path}: entry {i} is {one!r}; each is true or false (1 or 0): was the draft right?")
-        if not found:
-            raise RushesError(f"{path}: the trace is empty; give one entry for each token of an answer")
-        return _ranked([bool(one) for one in found], seed)
-    if isinstance(found, dict) and isinstance(found.get("metrics"), dict):
-        return _from_result(found, path, seed)
-    raise RushesError(f"{path}: neither a list of true and false nor a result of `rushes generate --json`")
-
-
-def _from_result(result: dict[str, Any], path: Path, seed: int) -> Trace:
-    """Rounds of a chain become runs of accepted tokens that end in a rejection; the rounds' order is drawn.
-
-    A tree's rounds say at which depth it ended, not what its first choices were worth: the chance of a chain that
-    gives such a tree stands in.
-    """
-    from rushes.methods import method
-
-    counts = result["metrics"].get("speculative_decoding")
-    counts = counts if isinstance(counts, dict) else {}
-    histogram, window = counts.get("acceptance_histogram"), counts.get("num_spec_tokens")
-    if (
-        not isinstance(histogram, list)
-        or not all(isinstance(n, int) and n >= 0 for n in histogram)
-        or not sum(histogram)
-    ):
-        raise RushesError(f"{path}: no acceptance_histogram in it; run `rushes generate --json` with a draft")
-    if not isinstance(window, int) or len(histogram) > window + 1:
-        raise RushesError(f"{path}: acceptance_histogram counts more tokens than num_spec_tokens, {window}")
-    recipe = method(str(result.get("method", ""))).recipe.split("+")
-    drafter = recipe[1].split(":")[0] if len(recipe) > 1 else ""
-    if drafter == "sage":
-        raise RushesError(f"{path}: the windows of {result['method']!r} change their shape; take a run with a chain")
-    rounds = [accepted for accepted, count in enumerate(histogram) for _ in range(count)]
-    if drafter == "tree":
-        return geometric(chance_of_tree(sum(rounds) / len(rounds), window), seed=seed)
-    random.Random(seed).shuffle(rounds)
-    # Behind a whole window nothing is known of the position of the target's own token: it is left out.
-    right = [one for k in rounds for one in [True] * k + [False] * (k < window)]
-    return _ranked(right, seed)
 
 
 def tree_paths(depth: int = TREE_DEPTH) -> frozenset[str]:
@@ -176,7 +114,7 @@ def chance_of_chain(tau: float, gamma: int) -> float:
     return _invert(lambda chance: chain_tau(chance, gamma), tau)
 
 
-def _invert(rising: Any, value: float) -> float:
+def _invert(rising: Callable[[float], float], value: float) -> float:
     """Where in 0..1 a rising function has a value; the nearer end where it has it nowhere."""
     low, high = 0.0, 1.0
     for _ in range(50):

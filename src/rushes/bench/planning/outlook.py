@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rushes.bench.planning.acceptance import Trace, chance_of_chain, geometric, read
+from rushes.bench.planning.acceptance import Trace, chance_of_chain, geometric
+from rushes.bench.planning.trace_file import read
 from rushes.errors import RushesError
 
 GAMMA = 5  # of the chains whose taus stand here

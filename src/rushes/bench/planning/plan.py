@@ -22,21 +22,16 @@ class Method:
 
     Attributes:
         name: As `rushes generate --method` takes it.
-        how: Without gamma.
+        how: Its gamma is where the search begins, or ends for a tree.
+        schedule: "sequential"; "pipelined", which writes ahead or takes turns, whatever is faster; or "adaptive", which
+            after a rejection may also let the draft go first.
         pruned: The keep ratio is searched; otherwise the draft sees everything.
-        adaptive: Chooses between writing ahead, with and without a lead, and rounds in sequence.
     """
 
     name: str
     how: How
+    schedule: str = "sequential"
     pruned: bool = True
-    adaptive: bool = False
-
-    @property
-    def schedule(self) -> str:
-        if self.adaptive:
-            return "adaptive"
-        return "pipelined" if self.how.overlap else "sequential"
 
 
 # Which video tokens a scorer keeps does not change what a step costs: scorers differ by when their scores exist.
@@ -44,9 +39,9 @@ METHODS = (
     Method("sd", How(), pruned=False),
     Method("specvlm", How(tree=tree_paths(), gamma=TREE_DEPTH)),
     Method("uniform+chain+exact+sequential", How()),
-    Method("uniform+chain+exact+pipelined", How(overlap=True, ready="vision")),
-    Method("parallelvlm", How(overlap=True, ready="early")),
-    Method("hippo", How(overlap=True, ready="prefill"), adaptive=True),
+    Method("uniform+chain+exact+pipelined", How(overlap=True, ready="vision"), "pipelined"),
+    Method("parallelvlm", How(overlap=True, ready="early"), "pipelined"),
+    Method("hippo", How(overlap=True, ready="prefill"), "adaptive"),
 )
 
 
@@ -56,7 +51,7 @@ class Prediction:
 
     Attributes:
         gamma: Best window; None writes for as long as the target is busy.
-        mode: Of an adaptive schedule, what it settles for.
+        mode: What a schedule that overlaps settles for.
         limits: What the decoding span is spent on, as shares, the largest first.
         preparation_share: Of the whole request, what lies before decoding.
     """
@@ -143,7 +138,7 @@ class _Planner:
             schedule=method.schedule,
             gamma=how.gamma,
             keep=keep,
-            mode=_mode(how) if method.adaptive else "",
+            mode=_mode(how) if how.overlap else "",
             tokens_per_second=(self.setting.workload.new_tokens - 1) / result.decoding_s,
             speedup_decode=self._plain.decoding_s / result.decoding_s,
             speedup_end_to_end=self._plain.total_s / result.total_s,
@@ -172,10 +167,9 @@ def candidates(method: Method, costs: Costs) -> Iterator[How]:
             continue
         if gamma > 1:  # a guess alone leaves nothing to review
             yield replace(how, gamma=gamma)
-        if method.adaptive:
-            if gamma > 1:
-                yield replace(how, gamma=gamma, lead=gamma)
-            yield replace(how, gamma=gamma, lead=gamma, ahead=False)
+        if gamma > 1 and method.schedule == "adaptive":
+            yield replace(how, gamma=gamma, lead=gamma)
+        yield replace(how, gamma=gamma, lead=gamma, ahead=False)
     if how.overlap:
         yield replace(how, gamma=None)
 
@@ -191,5 +185,5 @@ def _gammas(ratio: float) -> list[int]:
 
 def _mode(how: How) -> str:
     if not how.ahead:
-        return "rounds in sequence"
+        return "taking turns"
     return "draft first" if how.lead else "target first"

@@ -1,0 +1,59 @@
+"""What a draft does before its first window: it looks at the video, and reads all text and the kept video tokens."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from rushes.drafting.state import DraftState
+from rushes.models.base import Features, Inputs, VideoLM
+from rushes.sampling import RepetitionPenalty, Sampling
+from rushes.stats import Stats
+from rushes.timeline import DRAFT
+
+
+@dataclass(slots=True)
+class Preparation:
+    """The draft's own prefill, in two steps that may run on another thread than the target's.
+
+    Args:
+        draft: The model.
+        inputs: What the processor returned.
+        positions, repack: As in `Options`.
+        room: Slots behind the prompt that its cache needs.
+        sampling, penalty: As in `DraftState`.
+        stats: Filled in.
+    """
+
+    draft: VideoLM
+    inputs: Inputs
+    positions: str
+    repack: bool
+    room: int
+    sampling: Sampling
+    penalty: RepetitionPenalty
+    stats: Stats
+    _features: Features = field(default_factory=Features)
+
+    def see(self, shared: Features | None, *, blind: bool) -> None:
+        """Encode the video.
+
+        Args:
+            shared: The target's features, if both towers hold the same weights.
+            blind: No video token will be kept: placeholders do for what is dropped anyway.
+        """
+        draft = self.draft
+        with self.stats.work("vision", DRAFT, "vision", draft.device):
+            if shared is not None:
+                self._features = shared.to(draft.device, draft.dtype)
+            else:
+                self._features = draft.blind_features(self.inputs) if blind else draft.encode(self.inputs)
+
+    def prefill(self, kept: Tensor) -> DraftState:
+        """Read the prompt with the video tokens `kept`."""
+        draft = self.draft
+        with self.stats.work("draft_prefill", DRAFT, "prefill", draft.device) as span:
+            prompt = draft.prompt(self.inputs, self._features, self.positions).prune(kept, repack=self.repack)
+            span.tokens = len(prompt)
+            state = DraftState(draft, prompt, len(prompt) + self.room, self.sampling, self.penalty)
+        self.stats.cache_bytes["draft"] = state.cache.bytes
+        return state
