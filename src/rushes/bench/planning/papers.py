@@ -4,15 +4,15 @@ T_p and T_q are ParallelVLM's (arXiv 2603.19610): 420 ms and 78 -> 47 ms (LLaVA-
 (Qwen2.5-VL 32B/7B), the draft's step without and with 90 % of its video tokens pruned. SpecVLM (2508.16201) and LVSpec
 (2604.05650) state tau and a decode speedup for the same pairs and the same pruning, on machines of their own.
 
-What came of it. Within 10 %: SpecVLM's pruned trees on both pairs, guided and random (+3 to +8 %); SpecVLM as LVSpec
-ran it (+8 %); LVSpec on Qwen (+10 %) and without loose tokens (+6 %); ParallelVLM without pruning, with M from SpecVLM's
-unpruned chain. Not within 10 %, each with its reason in its claim: SpecVLM's two unpruned trees, LVSpec on LLaVA and at
-lambda 0.9, and ParallelVLM's pruned pairs, from SpecVLM's acceptance as well as from the M that its unpruned figure
-implies.
+What came of it. Within 10 %: SpecVLM's pruned trees on both pairs, guided and random (+4 to +7 %); SpecVLM as LVSpec
+ran it (+8 %); LVSpec on Qwen (+10 %) and without loose tokens (+6 %); ParallelVLM without pruning, with M from
+SpecVLM's unpruned chain (+8 %). Not within 10 %, each with its reason in its claim: SpecVLM's two unpruned trees, LVSpec
+on LLaVA and at lambda 0.9, and ParallelVLM's pruned pairs, from SpecVLM's acceptance as well as from the M that its
+unpruned figure implies.
 
 ParallelVLM's and HIPPO's tables of M for these pairs could not be found: M is taken from SpecVLM's chains, or is what
-another figure of the same paper implies. ParallelVLM's speedups are end to end, over answers of unknown length; notes on
-the paper give 44.2 s for the target's prefill of 24K tokens, which no decoding speed could bring to 3.36x on answers
+another figure of the same paper implies. ParallelVLM's speedups are end to end, over answers of unknown length; notes
+on the paper give 44.2 s for the target's prefill of 24K tokens, which no decoding speed could bring to 3.36x on answers
 of less than 250 tokens. They are compared with the decoding span here.
 """
 

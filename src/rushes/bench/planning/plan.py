@@ -6,12 +6,13 @@ from typing import Any
 
 from rushes.bench.planning.acceptance import TREE_DEPTH, Trace, tree_paths
 from rushes.bench.planning.limits import limits
-from rushes.bench.planning.request import Costs, How
+from rushes.bench.planning.request import Costs, How, Run
 from rushes.bench.planning.simulate import Summary, many
 from rushes.bench.planning.workload import Setting
 
 SEARCHED_TOKENS = 512  # simulated for each candidate; enough to tell which is better
 FINAL_TOKENS = 4096  # and for what is printed
+LONGEST = 2048  # tokens of a simulated answer; what is longer goes on at the same speed
 WIDEST = 32  # as `--gamma auto`
 Traces = Callable[[float], Trace]  # by keep ratio
 
@@ -107,15 +108,15 @@ class _Planner:
         self.setting, self.traces = setting, traces
         how = How(gamma=0)
         costs = setting.costs(1.0)
-        self._plain, runs = many(how, costs, traces(1.0), setting.workload.new_tokens, 1)
+        self._plain, runs = self._many(how, costs, 1.0, 1)
         self.plain = self._prediction(Method("ar", how), how, 1.0, costs, self._plain, limits(how, costs, runs))
 
     def search(self, method: Method, keeps: Sequence[float]) -> Prediction:
         found: tuple[float, float, How] | None = None
         for keep in keeps:
-            costs, trace = self._costs(method.how, keep), self.traces(keep)
+            costs = self._costs(method.how, keep)
             for how in candidates(method, costs):
-                total = many(how, costs, trace, self.setting.workload.new_tokens, SEARCHED_TOKENS)[0].total_s
+                total = self._many(how, costs, keep, SEARCHED_TOKENS)[0].total_s
                 if found is None or total < found[0]:
                     found = total, keep, how
         if found is None:
@@ -124,8 +125,15 @@ class _Planner:
 
     def final(self, method: Method, how: How, keep: float) -> Prediction:
         costs = self._costs(how, keep)
-        result, runs = many(how, costs, self.traces(keep), self.setting.workload.new_tokens, FINAL_TOKENS)
+        result, runs = self._many(how, costs, keep, FINAL_TOKENS)
         return self._prediction(method, how, keep, costs, result, limits(how, costs, runs))
+
+    def _many(self, how: How, costs: Costs, keep: float, tokens: int) -> tuple[Summary, list[Run]]:
+        asked = self.setting.workload.new_tokens
+        length = min(asked, LONGEST)
+        result, runs = many(how, costs, self.traces(keep), length, tokens)
+        longer_s = result.decoding_s * (asked - length) / (length - 1)
+        return replace(result, decoding_s=result.decoding_s + longer_s, total_s=result.total_s + longer_s), runs
 
     def _costs(self, how: How, keep: float) -> Costs:
         return self.setting.costs(keep, tree=how.tree is not None)
