@@ -6,9 +6,9 @@ T_p and T_q are ParallelVLM's (arXiv 2603.19610): 420 ms and 78 -> 47 ms (LLaVA-
 
 What came of it. Within 10 %: SpecVLM's pruned trees on both pairs, guided and random (+4 to +7 %); SpecVLM as LVSpec
 ran it (+8 %); LVSpec on Qwen (+10 %) and without loose tokens (+6 %); ParallelVLM without pruning, with M from
-SpecVLM's unpruned chain (+8 %). Not within 10 %, each with its reason in its claim: SpecVLM's two unpruned trees, LVSpec
-on LLaVA and at lambda 0.9, and ParallelVLM's pruned pairs, from SpecVLM's acceptance as well as from the M that its
-unpruned figure implies.
+SpecVLM's unpruned chain (+8 %). Not within 10 %, each with its reason in its claim: SpecVLM's two unpruned trees (+17
+and +19 %), LVSpec on LLaVA (+34 %) and at lambda 0.9 (+11 %), and ParallelVLM's pruned pairs, from SpecVLM's acceptance
+(-17 and -19 %) as well as from the M that its unpruned figure implies (-14 %).
 
 ParallelVLM's and HIPPO's tables of M for these pairs could not be found: M is taken from SpecVLM's chains, or is what
 another figure of the same paper implies. ParallelVLM's speedups are end to end, over answers of unknown length; notes

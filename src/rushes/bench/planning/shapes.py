@@ -9,6 +9,8 @@ from typing import Any
 from rushes.bench.standin import DEMO_SHAPES, Shape
 from rushes.errors import RushesError
 
+QWEN_PATCH = 14 * 14 * 2 * 3  # numbers of one patch: pixels, frames, colours
+
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
@@ -76,7 +78,8 @@ def find(name: str) -> ModelShape:
 def demo(role: str) -> ModelShape:
     """The stand-in pair of `rushes demo`: "target" or "draft"."""
     shape: Shape = DEMO_SHAPES[role]
-    merged = 4 * shape.vision_hidden_size
+    wide, inner = shape.vision_hidden_size, shape.vision_intermediate_size
+    merged = 4 * wide
     return ModelShape(
         name=f"demo {role}",
         layers=shape.num_hidden_layers,
@@ -87,8 +90,7 @@ def demo(role: str) -> ModelShape:
         intermediate=shape.intermediate_size,
         vocabulary=shape.vocab_size,
         tied=True,
-        vision_parameters=shape.vision_depth
-        * (4 * shape.vision_hidden_size**2 + 3 * shape.vision_hidden_size * shape.vision_intermediate_size),
+        vision_parameters=shape.vision_depth * (4 * wide**2 + 3 * wide * inner) + QWEN_PATCH * wide,
         projector_parameters=merged**2 + merged * shape.hidden_size,
         patches_per_token=4.0,
     )
@@ -117,6 +119,8 @@ def from_config(config: Any, name: str) -> ModelShape:
     # Qwen2.5-VL's tower has gated MLPs. LLaVA's pool 2 x 2 patches behind their projector, with odd rows padded.
     matrices = 3 if config.model_type == "qwen2_5_vl" else 2
     merged = merge**2 * wide if merge else wide
+    frames = getattr(tower, "temporal_patch_size", None) or 1
+    patch = size(tower, "patch_size") ** 2 * frames * (getattr(tower, "in_channels", None) or 3)
     return ModelShape(
         name=name,
         layers=size(text, "num_hidden_layers"),
@@ -127,7 +131,7 @@ def from_config(config: Any, name: str) -> ModelShape:
         intermediate=size(text, "intermediate_size"),
         vocabulary=size(text, "vocab_size"),
         tied=bool(getattr(config, "tie_word_embeddings", False)),
-        vision_parameters=depth * (4 * wide**2 + matrices * wide * inner),
+        vision_parameters=depth * (4 * wide**2 + matrices * wide * inner) + patch * wide,
         projector_parameters=merged**2 + merged * hidden if merge else merged * hidden + hidden**2,
         patches_per_token=float(merge**2) if merge else 3.72,
     )
