@@ -70,6 +70,7 @@ def plan(
             pair = shapes.demo("target"), shapes.demo("draft")
         else:
             pair = shapes.find(target), shapes.find(draft)
+            shapes.refuse_strangers(*pair)
     notes = []
     if place is None:
         from rushes.bench.planning import here

@@ -60,7 +60,7 @@ def test_checkpoint_folders(rushes: Run) -> None:
 
 def test_acceptance_and_traces_are_used(rushes: Run, tmp_path: Path) -> None:
     def speedup(*options: object) -> float:
-        done = rushes("plan", "--device", FIXED, "--keep", "0.1", "--json", *options)
+        done = rushes("plan", "--device", FIXED, "--keep", "0.1", "--json", "--new-tokens", 40, *options)
         # A wrong first choice may still be a tree's second.
         return max(row["speedup_decode"] for row in json.loads(done.out)["rows"] if row["method"] != "specvlm")
 
@@ -113,6 +113,7 @@ def test_this_machine_is_the_default_for_the_stand_ins(rushes: Run, monkeypatch:
         ("--text-tokens 0", "--text-tokens must be 1 or more"),
         ("--new-tokens 0", "--new-tokens must be 2 or more"),
         ("--new-tokens many", "Invalid value for '--new-tokens'"),
+        (f"{PAIR[0]} llava-hf/llava-onevision-qwen2-7b-ov-hf", "they read videos differently"),
         (PAIR[0], "needs a target and a draft"),
         ("./nonesuch ./other --device H100", "does not exist"),
     ],

@@ -37,7 +37,7 @@ def shape(**sizes: int) -> ModelShape:
         "vision_parameters": 1000,
         "projector_parameters": 10,
     }
-    return ModelShape(name="small", tied=True, patches_per_token=4.0, **{**usual, **sizes})
+    return ModelShape(name="small", family="none", tied=True, patches_per_token=4.0, **{**usual, **sizes})
 
 
 class TestCounts:

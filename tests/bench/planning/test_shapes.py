@@ -1,6 +1,7 @@
 """Sizes of models: bundled ones against published counts, configs against the models that they describe."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_a_llava_config() -> None:
     assert (shape.layers, shape.kv_heads, shape.head_dim, shape.tied) == (2, 2, 16, True)
     assert shape.vision_parameters == 3 * (4 * 32**2 + 2 * 32 * 64) + 16**2 * 3 * 32
     assert shape.projector_parameters == 32 * 64 + 64 * 64
+
+
+def test_strangers_are_refused() -> None:
+    qwen, llava = shapes.find("Qwen/Qwen2.5-VL-7B-Instruct"), shapes.find("llava-hf/llava-onevision-qwen2-0.5b-ov-hf")
+    shapes.refuse_strangers(qwen, shapes.find("Qwen/Qwen2.5-VL-3B-Instruct"))
+    shapes.refuse_strangers(qwen, shapes.find(bundled.DRAFT))
+    shapes.refuse_strangers(qwen, replace(qwen, family="qwen2_vl"))  # kin: their processors return the same
+    for pair in ((qwen, llava), (llava, qwen), (qwen, replace(qwen, family="none"))):
+        with pytest.raises(RushesError, match="cannot draft for"):
+            shapes.refuse_strangers(*pair)
 
 
 def test_experts_are_refused() -> None:

@@ -17,12 +17,14 @@ class ModelShape:
     """A language model of gated MLPs and grouped heads, and its vision tower as a count of parameters.
 
     Attributes:
+        family: The config's `model_type`.
         vision_parameters: Weights that every patch meets.
         projector_parameters: Weights that every video token meets on its way out of the tower.
         patches_per_token: Patches that become one video token.
     """
 
     name: str
+    family: str
     layers: int
     hidden: int
     heads: int
@@ -82,6 +84,7 @@ def demo(role: str) -> ModelShape:
     merged = 4 * wide
     return ModelShape(
         name=f"demo {role}",
+        family="qwen2_5_vl",
         layers=shape.num_hidden_layers,
         hidden=shape.hidden_size,
         heads=shape.num_attention_heads,
@@ -123,6 +126,7 @@ def from_config(config: Any, name: str) -> ModelShape:
     patch = size(tower, "patch_size") ** 2 * frames * (getattr(tower, "in_channels", None) or 3)
     return ModelShape(
         name=name,
+        family=config.model_type,
         layers=size(text, "num_hidden_layers"),
         hidden=hidden,
         heads=heads,
@@ -135,6 +139,24 @@ def from_config(config: Any, name: str) -> ModelShape:
         projector_parameters=merged**2 + merged * hidden if merge else merged * hidden + hidden**2,
         patches_per_token=float(merge**2) if merge else 3.72,
     )
+
+
+def refuse_strangers(target: ModelShape, draft: ModelShape) -> None:
+    """Only models that read the same inputs can be a pair; `rushes check` compares their tokens as well.
+
+    Raises:
+        RushesError: They are of different families.
+    """
+    if target.family == draft.family:
+        return
+    from rushes.models.registry import ADAPTERS
+
+    ours, theirs = (next((one for one in ADAPTERS if s.family in one.families), None) for s in (target, draft))
+    if ours is None or theirs is None or (ours is not theirs and (not ours.kin or ours.kin != theirs.kin)):
+        raise RushesError(
+            f"{draft.name} ({draft.family}) cannot draft for {target.name} ({target.family}): they read videos "
+            "differently; take a draft of the target's family"
+        )
 
 
 @cache
