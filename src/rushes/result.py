@@ -43,7 +43,7 @@ class Result:
     notes: tuple[str, ...] = ()
     check: Check | None = None
     kept_per_layer: int | None = None
-    timeline: Timeline = field(default_factory=Timeline)
+    timeline: Timeline = field(default_factory=Timeline, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON-serialisable object."""

@@ -252,7 +252,7 @@ def test_five_hundred_requests_with_faults_leave_nothing_behind(monkeypatch: pyt
 
     for method in methods:
         assert ask(method) == wanted()
-    before = (threading.active_count(), len(os.listdir("/proc/self/fd")), tensor_bytes())
+    before = (tensor_bytes(), threading.active_count(), len(os.listdir("/proc/self/fd")))
     outcomes: Counter[str] = Counter()
     for _ in range(500):
         method, fault = dice.choice(methods), dice.choice(["none", "draft", "target", "interrupt", "reader"])
@@ -278,9 +278,11 @@ def test_five_hundred_requests_with_faults_leave_nothing_behind(monkeypatch: pyt
         assert ask(method) == wanted()
     assert set(outcomes) == {"answered", "failed", "stopped"}, outcomes
     assert min(outcomes.values()) > 50, outcomes
-    after = (threading.active_count(), len(os.listdir("/proc/self/fd")), tensor_bytes())
-    assert after[:2] == before[:2]
-    assert after[2] <= before[2] + 4096, "tensors are left"
+    after = (tensor_bytes(), threading.active_count(), len(os.listdir("/proc/self/fd")))
+    # Not equal: what tests before this one left may be collected meanwhile.
+    assert after[0] <= before[0] + 4096, "tensors are left"
+    assert after[1] <= before[1], "threads are left"
+    assert after[2] <= before[2], "files are left"
 
 
 def test_a_stream_that_is_put_down_and_taken_up_again_beside_another_one() -> None:
