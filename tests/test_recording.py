@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from families import FAMILIES
-from rushes import Pair, RushesError, decoding
+from rushes import Pair, RushesError, choosing
 from rushes.models.base import Features, Prompt
 from rushes.models.registry import adapt
 from rushes.recording import Recording, attention_rows
@@ -127,7 +127,7 @@ def test_only_a_scorer_that_asks_gets_a_recorder(scorer: str, monkeypatch: pytes
             super().__init__(*args)
             made.append(self)
 
-    monkeypatch.setattr(decoding, "Recording", Spy)
+    monkeypatch.setattr(choosing, "Recording", Spy)
     model = tiny_qwen2_5_vl()
     pair = Pair(model, model)
     handed: list[Any] = []
@@ -147,7 +147,7 @@ def test_only_a_scorer_that_asks_gets_a_recorder(scorer: str, monkeypatch: pytes
 
 
 def test_plain_decoding_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "Recording", None)  # calling it would fail
+    monkeypatch.setattr(choosing, "Recording", None)  # calling it would fail
     model = tiny_qwen2_5_vl()
     Pair(model).generate_inputs(tiny_video_inputs(model), method="ar", max_new_tokens=4)
 
