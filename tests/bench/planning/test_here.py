@@ -49,6 +49,11 @@ def test_two_workers_at_once_and_threads_as_before() -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("whole", "kept"), [(1.0, 10.0), (17.0, 17.0), (90.0, 20.0)])
+def test_two_halves_bound_the_whole(whole: float, kept: float) -> None:
+    assert here._between(whole, 10.0) == kept
+
+
 def test_overhead_is_split_into_layers_and_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     found = iter(((6, 0.0075), (2, 0.0035)))
     monkeypatch.setattr(here, "_step", lambda *_: next(found))

@@ -32,10 +32,19 @@ def measure(dtype: str) -> Device:
     weights = [torch.randn(ROWS, COLUMNS, dtype=DTYPES[dtype]) for _ in range(MATRICES)]
     bandwidth, flops = _speeds(weights)
     half_bandwidth, half_flops = _side_by_side(lambda part: _speeds(weights[part::2]))
-    layer_s, pass_s = _overhead(dtype, bandwidth, width)
+    bandwidth, flops = _between(bandwidth, half_bandwidth), _between(flops, half_flops)
+    layer_s, pass_s = _overhead(dtype, half_bandwidth, width)
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     half = Device("half of this machine", half_bandwidth, half_flops, memory, layer_s, pass_s, hides=False)
     return Device("this machine", bandwidth, flops, memory, layer_s, pass_s, hides=False, half=half)
+
+
+def _between(whole: float, half: float) -> float:
+    """What all threads reach, no less than half of them, and no more than two halves that work at the same time.
+
+    A neighbour that holds a core spoils the whole, where every thread waits for the slowest, more than the halves.
+    """
+    return min(max(whole, half), 2 * half)
 
 
 @torch.inference_mode()
@@ -77,7 +86,7 @@ def _side_by_side(work: Callable[[int], tuple[float, float]]) -> tuple[float, fl
         reached.append(work(part))
 
     both = [threading.Thread(target=worker, args=(part,)) for part in (0, 1)]
-    with _restored(threads):
+    with _threads(threads):
         for thread in both:
             thread.start()
         for thread in both:
@@ -87,24 +96,31 @@ def _side_by_side(work: Callable[[int], tuple[float, float]]) -> tuple[float, fl
 
 
 @contextmanager
-def _restored(threads: int) -> Iterator[None]:
-    """torch's number of threads is a thread's own, but what new threads start with is everybody's."""
+def _threads(count: int) -> Iterator[None]:
+    """So many of torch's threads, and as many as before behind the block.
+
+    The number is a thread's own, but what new threads start with is everybody's, and changes with it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _overhead(dtype: str, bandwidth: float, width: int) -> tuple[float, float]:
     """Seconds of a decoder layer and of the rest of a pass whose matrices cost next to nothing: the bundled pair's, at
-    its trained size."""
+    its trained size, on one thread: more have nothing to do there but to wait for each other.
+    """
     from rushes.demo import bundled
     from rushes.progress import quiet_libraries
 
     quiet_libraries()
-    (few, short_s), (many, long_s) = sorted(
-        _step(name, dtype, bandwidth, width) for name in (bundled.TARGET, bundled.DRAFT)
-    )
+    with _threads(1):
+        (few, short_s), (many, long_s) = sorted(
+            _step(name, dtype, bandwidth, width) for name in (bundled.TARGET, bundled.DRAFT)
+        )
     layer_s = max(0.0, (long_s - short_s) / (many - few))
     return layer_s, max(0.0, short_s - few * layer_s)
 
