@@ -16,8 +16,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/rushes demo
 
+# Two workers at most: every one holds models of its own, and a third core would find little left to do.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadgroup
 
 # Writes what has just run into src/rushes/support.json and the README.
 support: install

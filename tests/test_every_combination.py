@@ -17,6 +17,7 @@ from rushes import Pair
 from rushes.methods import DRAFTERS, SCORERS
 from tiny import noisy
 
+pytestmark = pytest.mark.xdist_group("support")  # one process notes what ran
 LENGTH = 10
 
 

@@ -14,6 +14,7 @@ from rushes import Pair
 from rushes.models.registry import adapt
 from tiny import contrary, noisy, tiny_text_inputs
 
+pytestmark = pytest.mark.xdist_group("support")  # one process notes what ran
 METHODS = ("ar", "sd", "specvlm", "full+tree+exact+sequential")
 LENGTH = 20
 DRAFTS = {

@@ -9,6 +9,7 @@ from ran import ran
 from rushes import support
 from rushes.methods import DRAFTERS
 
+pytestmark = pytest.mark.xdist_group("support")  # behind the tests that note, in their process
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- support -->\n", "\n<!-- /support -->"
 

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -244,27 +246,46 @@ def methods(debug: Debug = False) -> None:
 
 
 def main() -> None:
-    """Entry point: exit code 0, 2 for bad use or bad input, 1 for a failure of our own."""
+    """Entry point: exit code 0, 2 for bad use or bad input, 1 for a failure of our own, 130 for Ctrl-C."""
     debug = "--debug" in sys.argv
-    command = typer.main.get_command(app)
+    interrupted = _watch_interrupts()
     try:
         # Not `app()`: it has ways of its own with interrupts and closed pipes.
+        command = typer.main.get_command(app)
         with command.make_context("rushes", sys.argv[1:] or ["--help"]) as context:
             command.invoke(context)
     except typer.Exit as end:
         sys.exit(end.exit_code)
-    except RushesError as error:
-        _fail(str(error), 2, debug)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130, debug)
     except BrokenPipeError:  # the reader of our stdout went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         sys.exit(0)
     except Exception as error:
+        if interrupted:  # libraries may turn an interrupt into a failed import
+            _fail("interrupted", 130, debug)
+        if isinstance(error, RushesError):
+            _fail(str(error), 2, debug)
         if hasattr(error, "format_message"):  # typer's usage errors
             _fail(f"{error.format_message().rstrip('.')}; see `rushes --help`", 2)
         hint = "" if debug else " (run with --debug for the traceback)"
         _fail(f"internal error, {type(error).__name__}: {error}{hint}", 1, debug)
+
+
+def _watch_interrupts() -> list[int]:
+    """A list that is not empty any more once Ctrl-C was pressed, whatever became of the exception."""
+    pressed: list[int] = []
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return pressed  # ignored, as behind a shell's `&`, or somebody else's
+    if threading.current_thread() is not threading.main_thread():
+        return pressed
+
+    def note(number: int, frame: Any) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    return pressed
 
 
 def _fail(message: str, code: int, debug: bool = False) -> NoReturn:

@@ -174,8 +174,10 @@ class Fault(RuntimeError):
     """What a device may say at any time."""
 
 
-@pytest.mark.parametrize("at", [1, 2, 4, 9])
-@pytest.mark.parametrize("schedule", SCHEDULES)
+# How far a draft gets that may be left to rest hangs on the clock.
+@pytest.mark.parametrize(
+    ("schedule", "at"), [*product(SCHEDULES, (1, 2)), *product((s for s in SCHEDULES if "always" in s), (4, 9))]
+)
 @pytest.mark.parametrize("scorer", ["uniform", "uvprune", "hippo"])
 def test_a_worker_that_dies_ends_the_request_and_the_next_gets_a_new_one(
     scorer: str, schedule: str, at: int, monkeypatch: pytest.MonkeyPatch
