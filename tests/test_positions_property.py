@@ -95,7 +95,9 @@ class Script:
         self.window = Window([], ()) if drafter is None else drafter.draft(state, limit)
         return self.window
 
-    def verify(self, window: Window, logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Verdict:
+    def verify(
+        self, window: Window, logits: Tensor, sampling: Sampling, generator: torch.Generator, *_: object
+    ) -> Verdict:
         self.reviewed = logits
         end, following = self.picks.pop(0)
         end = end % (len(window) + 1) - 1
@@ -164,7 +166,7 @@ def test_any_rounds_give_the_logits_of_a_forward_without_a_cache(
         sampling=sampling,
         generator=torch.Generator(),
         penalty=penalty,
-        verifier=script,
+        judge=script,
         stats=Stats(),
         drafter=script,
         draft=state,
@@ -238,7 +240,7 @@ def test_real_rounds_leave_a_draft_that_continues_as_if_it_had_read_everything(f
         sampling=sampling,
         generator=torch.Generator(),
         penalty=penalty,
-        verifier=Lossless(),
+        judge=Lossless(),
         stats=Stats(),
         drafter=drafter,
         draft=state,

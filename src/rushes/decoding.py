@@ -11,7 +11,7 @@ from rushes.choosing import Choice
 from rushes.drafting.own import SelfState
 from rushes.errors import RushesError
 from rushes.methods import Method
-from rushes.models.base import Inputs, VideoLM, single_request
+from rushes.models.base import Inputs, Prompt, VideoLM, Watch, single_request
 from rushes.preparing import Preparation
 from rushes.pruning.base import budget_of
 from rushes.sampling import RepetitionPenalty, Sampling
@@ -22,6 +22,8 @@ from rushes.scheduling.worker import Worker
 from rushes.signals import When
 from rushes.stats import Stats
 from rushes.timeline import DRAFT, TARGET
+from rushes.verification.base import Hearing
+from rushes.verification.relevance import directions
 from rushes.window import EMPTY
 
 START_UP = 8  # levels that the draft writes during the target's prefill, when they follow no measured speeds yet
@@ -36,6 +38,7 @@ class Options:
         max_new_tokens: Length limit of the answer, 1 or more.
         sampling: Greedy by default.
         eos: Token ids that end the answer.
+        guarded: Token ids that a loose verifier never relaxes.
         repack_positions: Number the draft's remaining columns anew instead of keeping their own positions.
         positions: The rule of the rope positions, "stock" or "reference"; see `VideoLM.prompt`.
     """
@@ -44,6 +47,7 @@ class Options:
     max_new_tokens: int = 256
     sampling: Sampling = field(default_factory=Sampling)
     eos: tuple[int, ...] = ()
+    guarded: frozenset[int] = frozenset()
     repack_positions: bool = False
     positions: str = "stock"
 
@@ -63,6 +67,8 @@ class Progress:
             decoding.
         finish_reason: "stop" or "length" once the answer is complete.
         kept_per_layer: How many each layer sees, where every layer chooses for itself.
+        lossless: Is the answer the target's own?
+        notes: What the verifier wants the user to know.
     """
 
     tokens: list[int]
@@ -70,6 +76,8 @@ class Progress:
     kept: Tensor
     finish_reason: str | None = None
     kept_per_layer: int | None = None
+    lossless: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @torch.inference_mode()
@@ -161,19 +169,23 @@ def _steps(
         stats.cache_bytes["target"] = cache.bytes
         recording = None if choice is None or not choice.recording.watches else choice.recording
         scored = stats.time_s["scoring"]
-        hidden = target.prefill(prompt, cache, recording)
+        watch = _watch(target, method, video_tokens)
+        hidden = target.prefill(prompt, cache, recording, watch)
         penalty = _penalty(target, inputs, sampling)
         generator = sampling.generator(target.device)
         logits = penalty(target.logits(hidden[-1:]), [[]])
-        ask = None if lane is None else lane.guess
-        first = method.verifier.verify(EMPTY, logits, sampling, generator, ask).next_token
+        hearing = Hearing(_video_states(watch, prompt), options.guarded)
+        stats.judge = judge = method.verifier.begin(hearing)
+        verdict = judge.verify(EMPTY, logits, sampling, generator, None if lane is None else lane.guess)
+        first = verdict.next_token
+        stats.marks += verdict.marked(EMPTY)
         penalty.add([first])
     # What ran inside the prefill for the scorer's sake is a cost of scoring.
     stats.time_s["target_prefill"] -= stats.time_s["scoring"] - scored
     if recording is not None:
         stats.move_time("target_prefill", "scoring", recording.stopwatch.seconds)
     stats.time_to_first_token_s = stats.timeline.now()
-    progress = Progress([first], video_tokens, torch.arange(0))
+    progress = Progress([first], video_tokens, torch.arange(0), lossless=judge.lossless, notes=tuple(hearing.notes))
     remaining = options.max_new_tokens - 1
     stats.count_emitted(1)
     progress.finish_reason = _finished([first], remaining, options)
@@ -191,7 +203,8 @@ def _steps(
         sampling=sampling,
         generator=generator,
         penalty=penalty,
-        verifier=method.verifier,
+        judge=judge,
+        watch=None if judge.lossless else watch,
         stats=stats,
         drafter=drafter,
         lane=lane,
@@ -216,7 +229,9 @@ def _steps(
             request.pace = Pace(drafter.gamma) if method.auto else None
             stats.pace = request.pace
         per_layer = kept.shape[1] if kept.dim() == 2 else None
-        progress = Progress([], video_tokens, kept if per_layer is None else kept.unique(), None, per_layer)
+        progress = replace(
+            progress, tokens=[], kept=kept if per_layer is None else kept.unique(), kept_per_layer=per_layer
+        )
         yield progress
 
     # 4. Rounds: the draft writes ahead, the target reviews, both roll back to what was accepted.
@@ -254,6 +269,7 @@ def _check(target: VideoLM, draft: VideoLM | None, inputs: Inputs, method: Metho
     """Refuse what cannot work before any work; returns K, which does not depend on the scores."""
     length, video_tokens = target.count(inputs)
     _check_context(length, video_tokens, options, target, "target")
+    method.verifier.check(target.text_config.num_hidden_layers, video_tokens)
     if method.scorer is None:
         return 0
     method.scorer.check(target.grids(inputs))
@@ -262,6 +278,20 @@ def _check(target: VideoLM, draft: VideoLM | None, inputs: Inputs, method: Metho
     if draft is not None and method.needs_draft:
         _check_context(length - video_tokens + budget, budget, options, draft, "draft")
     return budget
+
+
+def _watch(target: VideoLM, method: Method, video_tokens: int) -> Watch | None:
+    """Where the verifier reads states of the target; nowhere without a video."""
+    depth = target.text_config.num_hidden_layers
+    layer = method.verifier.watches(depth)
+    return None if layer is None or not video_tokens else Watch(layer, depth)
+
+
+def _video_states(watch: Watch | None, prompt: Prompt) -> Tensor | None:
+    """(m, H) directions of the video tokens' states in the prefill that has just run."""
+    if watch is None or watch.states is None:
+        return None
+    return directions(watch.states[prompt.video_columns])
 
 
 def _penalty(model: VideoLM, inputs: Inputs, sampling: Sampling) -> RepetitionPenalty:

@@ -23,6 +23,9 @@ from rushes.scheduling.base import Schedule
 from rushes.scheduling.overlapped import Adaptive, Pipelined
 from rushes.scheduling.sequential import Sequential
 from rushes.verification.base import Lossless, Verifier
+from rushes.verification.control import RandomRelaxation
+from rushes.verification.fly import Fly
+from rushes.verification.lvspec import LVSpec
 
 SCORERS: dict[str, Callable[[], Any]] = {
     "full": Full,
@@ -41,7 +44,13 @@ DRAFTERS: dict[str, Callable[..., Any]] = {
     "sage": AdaptiveTree,
     "self": SelfChain,
 }
-VERIFIERS: dict[str, Callable[[], Any]] = {"exact": Lossless, "sampling": Lossless}
+VERIFIERS: dict[str, Callable[..., Any]] = {
+    "exact": Lossless,
+    "sampling": Lossless,
+    "lvspec": LVSpec,
+    "fly": Fly,
+    "random": RandomRelaxation,
+}
 SCHEDULES: dict[str, Callable[..., Any]] = {
     "sequential": Sequential,
     "pipelined": Pipelined,
@@ -55,10 +64,13 @@ METHODS: dict[str, tuple[str, str]] = {
     "specvlm": ("specvlm+tree+exact+sequential", "SpecVLM: the draft sees what the target attends to; a draft tree"),
     "parallelvlm": ("uvprune+chain+exact+pipelined", "ParallelVLM: pruned by early layers; both models work at once"),
     "hippo": ("hippo+chain+exact+adaptive", "HIPPO: relevance, novelty and detail; overlapping by acceptance history"),
+    "lvspec": ("uniform+chain:gamma=10+lvspec+sequential", "LVSpec: loose where a word does not depend on the video"),
+    "rush": ("hippo+chain:gamma=10+lvspec+parallel", "HIPPO's tokens, LVSpec's verification, both models at once"),
     "sage": ("specvlm+sage+exact+sequential", "SAGE: SpecVLM's pruning, a tree that follows the draft's certainty"),
     "std": ("std+self+exact+sequential", "STD: the target drafts for itself, over a part of its own cache"),
 }
 
+CHAINS = ("chain", "self")  # drafters without branches
 KINDS = {"scorer": SCORERS, "drafter": DRAFTERS, "verifier": VERIFIERS, "schedule": SCHEDULES}
 AUTO_GAMMA = 32  # the widest window that "auto" tries; both caches hold the slots for it
 
@@ -144,6 +156,10 @@ def method(name: str, gamma: int | str | None = None) -> Method:
         raise RushesError(
             f"drafter {parts[1][0]!r} is the target itself, which cannot write and review at the same time; "
             "use the schedule sequential"
+        )
+    if not verifier.lossless and parts[1][0] not in CHAINS:
+        raise RushesError(
+            f"verifier {parts[2][0]!r} judges a chain, not the branches of {parts[1][0]!r}; use the drafter chain"
         )
     return Method(name, recipe, scorer, drafter, verifier, schedule, auto)
 

@@ -15,11 +15,12 @@ from rushes.methods import Method, method
 from rushes.models.base import Inputs, VideoLM, single_request
 from rushes.models.registry import adapt
 from rushes.prompting import DEFAULT_PROMPT, build_inputs, check_prompt, pixel_notes, sampling_for
-from rushes.result import Check, Event, Result
+from rushes.result import Check, Event, Result, words_of
 from rushes.sampling import RepetitionPenalty
 from rushes.scheduling.worker import Worker
 from rushes.settings import Settings
 from rushes.stats import Stats
+from rushes.verification.guards import Guards
 from rushes.video import Video, read_video
 from rushes.vocabulary import refuse_different_vision
 
@@ -61,6 +62,7 @@ class Pair:
         if share_features is None:
             share_features = self.draft is not None and same_tower(self.target, self.draft)
         self._share_features = share_features
+        self._guards = Guards(None if processor is None else processor.tokenizer)
         self._worker = None if self.draft is None else Worker(self.draft.device)
 
     def generate(
@@ -171,35 +173,37 @@ class Pair:
         penalty = options.sampling.repetition_penalty
         detokenizer = None if self.processor is None else Detokenizer(self.processor.tokenizer)
         tokens: list[int] = []
-        text = ""
+        pieces: list[str] = []
         before = stats.time_s["decode_video"]
         last: Progress | None = None
         for last in self._decode(inputs, recipe, options, stats):
             tokens += last.tokens
-            fresh = detokenizer.add(last.tokens) if detokenizer is not None else ""
-            if last.finish_reason and detokenizer is not None:
-                fresh += detokenizer.finish()
-            text += fresh
-            yield Event(fresh, list(last.tokens))
+            fresh = ["" if detokenizer is None else detokenizer.add([token]) for token in last.tokens]
+            if fresh and last.finish_reason and detokenizer is not None:
+                fresh[-1] += detokenizer.finish()
+            pieces += fresh
+            yield Event("".join(fresh), list(last.tokens))
         assert last is not None
         assert last.finish_reason is not None
         note = self.target.positions_note(inputs) if options.positions == "stock" else None
+        notes = (*last.notes, *([] if note is None else [note]))
         stats.time_s["total"] += before
         stats.time_to_first_token_s += before
         yield Event(
             result=Result(
-                text=text,
+                text="".join(pieces),
                 token_ids=tokens,
                 finish_reason=last.finish_reason,
                 method=recipe.name,
-                lossless=recipe.lossless,
+                lossless=last.lossless,
                 frames=0,
                 video_tokens=last.video_tokens,
                 kept_indices=last.kept.tolist(),
                 kept_per_layer=last.kept_per_layer,
                 metrics=stats.metrics(),
                 timeline=stats.timeline,
-                notes=() if note is None else (note,),
+                words=words_of(tokens, pieces, stats.marks, self.processor),
+                notes=notes,
                 check=self.compare(inputs, self._plain(inputs, options), tokens, penalty, options.positions)
                 if settings.check
                 else None,
@@ -276,6 +280,7 @@ class Pair:
 
     def _decode(self, inputs: Inputs, recipe: Method, options: Options, stats: Stats) -> Iterator[Progress]:
         shared, worker = self._share_features, self._worker
+        options = replace(options, guarded=self._guards.tokens(recipe.verifier.guards, options.eos))
         try:
             yield from decode(
                 self.target, self.draft, inputs, recipe, options, stats, share_features=shared, worker=worker

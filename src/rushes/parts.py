@@ -3,6 +3,7 @@
 import inspect
 import types
 from collections.abc import Callable, Mapping
+from keyword import iskeyword
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rushes.errors import RushesError, unknown_name
@@ -29,14 +30,14 @@ def split(text: str) -> tuple[str, dict[str, str]]:
 
 
 def parameters(part: Part) -> dict[str, Any]:
-    """The parameters of a part and their types, in the order of its signature."""
+    """The parameters of a part and their types, in the order of its signature; `lambda_` is written `lambda`."""
     hints = get_type_hints(part)
-    return {name: hints[name] for name in inspect.signature(part).parameters if name in hints}
+    return {name.rstrip("_"): hints[name] for name in inspect.signature(part).parameters if name in hints}
 
 
 def signature(name: str, part: Part) -> str:
     """A part with its parameters and their defaults, as they would be written."""
-    defaults = {key: value.default for key, value in inspect.signature(part).parameters.items()}
+    defaults = {key.rstrip("_"): value.default for key, value in inspect.signature(part).parameters.items()}
     return ":".join([name, *(f"{key}={_written(defaults[key])}" for key in parameters(part))])
 
 
@@ -69,7 +70,7 @@ def make(kind: str, name: str, known: Mapping[str, Part], given: Mapping[str, st
         if parameter not in allowed:
             raise unknown_name(f"parameter of {kind} {name!r}", parameter, list(allowed))
         values[parameter] = _parse(f"{name}:{parameter}", text, allowed[parameter])
-    return known[name](**values)
+    return known[name](**{key + "_" if iskeyword(key) else key: value for key, value in values.items()})
 
 
 def _parse(what: str, text: str, wanted: Any) -> Any:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rushes.timeline import Timeline
+from rushes.window import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,58 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """One token of an answer.
+
+    Attributes:
+        text: What it adds to the text; "" where a character needs further tokens, or without a tokenizer.
+        mark: How it came about.
+        other: The text of `mark.other`, "" if that is None.
+    """
+
+    token_id: int
+    text: str
+    mark: Mark
+    other: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in `tokens` of `generate --json`."""
+        mark = self.mark
+        return {
+            "id": self.token_id,
+            "text": self.text,
+            "by": "draft" if mark.drafted else "target",
+            "how": mark.how,
+            "strict": mark.strict,
+            "relevance": mark.relevance,
+            "other": None if mark.other is None else {"id": mark.other, "text": self.other},
+        }
+
+
+def words_of(tokens: list[int], pieces: list[str], marks: list[Mark], processor: Any) -> tuple[Word, ...]:
+    """An answer's words.
+
+    Args:
+        tokens, pieces: (n,) the answer and what each token adds to its text.
+        marks: (n,) or more: some may lie behind the end of the answer.
+        processor: Holds the tokenizer; None leaves the others' texts empty.
+    """
+
+    def text(token: int | None) -> str:
+        return "" if token is None or processor is None else str(processor.tokenizer.decode([token]))
+
+    made = zip(tokens, pieces, marks, strict=False)
+    return tuple(Word(token, piece, mark, text(mark.other)) for token, piece, mark in made)
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """An answer and how it came about; `to_json` is the contract of `generate --json`.
 
     Attributes:
         kept_indices: Video tokens that the draft sees, in one layer of the target at least for `std`.
         kept_per_layer: How many each layer sees, where every layer chooses for itself.
+        words: The answer token by token, and how each came about.
         timeline: Who was busy when, since the inputs were there; not part of the JSON.
     """
 
@@ -43,6 +90,7 @@ class Result:
     notes: tuple[str, ...] = ()
     check: Check | None = None
     kept_per_layer: int | None = None
+    words: tuple[Word, ...] = ()
     timeline: Timeline = field(default_factory=Timeline, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -60,6 +108,7 @@ class Result:
                 "kept_indices": self.kept_indices,
             },
             "metrics": self.metrics,
+            "tokens": [word.to_json() for word in self.words],
         }
         if self.kept_per_layer is not None:
             made["video"]["kept_tokens_per_layer"] = self.kept_per_layer

@@ -64,8 +64,13 @@ class Settings:
                 optional = name in _OPTIONAL and value is None
                 if not optional and (isinstance(value, bool) or not isinstance(value, kind)):
                     raise RushesError(f"{name} must be {words}, got {value!r}")
-        self.recipe()
+        recipe = self.recipe()
         self.options()
+        if self.temperature > 0 and not recipe.lossless:
+            raise RushesError(
+                f"method {self.method!r} compares words with the target's greedy choice, which a sampled answer has "
+                "none of; leave the temperature at 0, or use the verifier sampling"
+            )
         if self.positions not in POSITIONS:
             raise RushesError(f"positions must be 'stock' or 'reference', got {self.positions!r}")
         if self.draft_positions not in DRAFT_POSITIONS:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from rushes.timeline import DRAFT, Span, Timeline
+from rushes.window import Mark
 
 PHASES = ("decode_video", "vision", "target_prefill", "draft_prefill", "scoring", "decoding", "total")
 
@@ -76,6 +77,8 @@ class Stats:
         time_s: Seconds by phase.
         pace: What chose the windows under gamma "auto".
         draft_s, verify_s: Seconds of decoding inside draft and target models.
+        marks: How each emitted token came about; of the last round too what lies behind the end of the answer.
+        judge: The verifier of this request.
         timeline: Who was busy when; decoding began at `decoding_from_s` of it.
     """
 
@@ -92,6 +95,8 @@ class Stats:
     time_to_first_token_s: float = 0.0
     cache_bytes: dict[str, int] = field(default_factory=dict)
     pace: Gauge | None = None
+    judge: Gauge | None = None
+    marks: list[Mark] = field(default_factory=list)
     timeline: Timeline = field(default_factory=Timeline)
     decoding_from_s: float = 0.0
     _lock: Lock = field(default_factory=Lock)
@@ -191,5 +196,6 @@ class Stats:
             "time_to_first_token_s": self.time_to_first_token_s,
             "cache_bytes": dict(self.cache_bytes),
             "workers": self._workers(),
+            "verification": {} if self.judge is None else self.judge.metrics(),
             "gamma": {"auto": False} if self.pace is None else self.pace.metrics(),
         }

@@ -72,16 +72,57 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """How one token of the answer came about.
+
+    Attributes:
+        how: The draft's: "exact" (accepted by a lossless test), "relaxed", "shifted"; the target's own: "correction"
+            (in place of a rejected candidate), "target" (there was no candidate).
+        strict: Only the target's own choice would have been accepted, but for a shift.
+        relevance: How much the candidate depends on the video, where that was measured.
+        other: For the draft's tokens what the target would have said, for a correction what the draft had; None where
+            that is unknown, or there were several candidates.
+    """
+
+    how: str
+    strict: bool = True
+    relevance: float | None = None
+    other: int | None = None
+
+    @property
+    def drafted(self) -> bool:
+        return self.how in ("exact", "relaxed", "shifted")
+
+
+EXACT, TARGET = Mark("exact"), Mark("target")
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The accepted path (node indices from the top down) and the token behind it.
 
     Attributes:
         guessed: Under sampling, a guess was tested for `next_token`; it was accepted if it is that token.
+        marks: How the tokens of the path and the one behind it came about; empty where the window tells.
     """
 
     path: list[int]
     next_token: int
     guessed: bool = False
+    marks: tuple[Mark, ...] = ()
+
+    def marked(self, window: Window) -> tuple[Mark, ...]:
+        """How each emitted token came about; what a lossless verifier accepts is what the target would have said."""
+        if self.marks:
+            return self.marks
+        rejected = window.children.get(self.path[-1] if self.path else -1, [])
+        last = TARGET if not rejected else Mark("correction", other=_only(window, rejected))
+        return (*[EXACT] * len(self.path), last)
+
+
+def _only(window: Window, nodes: list[int]) -> int | None:
+    """The token of a node that has no siblings."""
+    return window.tokens[nodes[0]] if len(nodes) == 1 else None
 
 
 @lru_cache(4096)

@@ -1,7 +1,8 @@
 """What the engine needs from a video LLM: the only rooms that know a transformers class are the adapters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
@@ -13,7 +14,7 @@ from rushes.cache import KVCache
 from rushes.errors import RushesError
 from rushes.models.prompt import Features, Grid, Prompt
 
-__all__ = ["Features", "Grid", "Inputs", "PrefillRecorder", "Prompt", "VideoLM", "single_request"]
+__all__ = ["Features", "Grid", "Inputs", "PrefillRecorder", "Prompt", "VideoLM", "Watch", "single_request"]
 
 Inputs = Mapping[str, Any]  # what a processor returns, for one request
 POSITIONS = ("stock", "reference")
@@ -29,6 +30,29 @@ class PrefillRecorder(Recorder, Protocol):
 
     def states(self, hidden: Tensor) -> None:
         """(S, H) hidden states behind `early_layer` layers."""
+
+
+class Watch:
+    """Keeps the hidden states of one depth from the pass that ran last.
+
+    Args:
+        layer: Behind so many layers, 1..depth.
+        depth: Layers of the model; behind the last one it is the states after the final norm.
+
+    Attributes:
+        states: (n, H).
+    """
+
+    def __init__(self, layer: int, depth: int) -> None:
+        self.layer = layer
+        self.last = layer == depth
+        self.states: Tensor | None = None
+
+    def see(self, hidden: Tensor) -> None:
+        self.states = hidden
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, scaling: float) -> None:
+        """Queries and keys do not matter here."""
 
 
 class VideoLM(ABC):
@@ -126,30 +150,59 @@ class VideoLM(ABC):
         """(n, H) embeddings of text tokens."""
         return self.language_model.embed_tokens(torch.tensor(tokens, device=self.device))
 
-    def prefill(self, prompt: Prompt, cache: KVCache, recorder: PrefillRecorder | None = None) -> Tensor:
-        """Run a whole prompt into an empty cache: (S, H) hidden states after the final norm."""
-        if recorder is None or recorder.early_layer == 0:
-            return self._prefill(prompt, cache, recorder)
-        return self._prefill_watched(prompt, cache, recorder)
+    def prefill(
+        self, prompt: Prompt, cache: KVCache, recorder: PrefillRecorder | None = None, watch: Watch | None = None
+    ) -> Tensor:
+        """Run a whole prompt into an empty cache: (S, H) hidden states after the final norm.
 
-    def _prefill_watched(self, prompt: Prompt, cache: KVCache, recorder: PrefillRecorder) -> Tensor:
+        Args:
+            recorder: Looks at every layer, and at the states behind its early layer.
+            watch: Gets the states behind another one.
+        """
+        eye: Recorder | None = watch if recorder is None else recorder
+        with ExitStack() as hooks:
+            if recorder is not None and recorder.early_layer > 0:
+                hooks.enter_context(self._shown(recorder.early_layer, eye, recorder.states))
+            if watch is not None and not watch.last:
+                hooks.enter_context(self._shown(watch.layer, eye, watch.see))
+            hidden = self._prefill(prompt, cache, eye)
+        if watch is not None and watch.last:
+            watch.see(hidden)
+        return hidden
+
+    def forward_watched(
+        self, embeds: Tensor, positions: Tensor, cache: KVCache, mask: Tensor | None, watch: Watch
+    ) -> Tensor:
+        """As `forward`; `watch` gets the states behind its layer."""
+        if watch.last:
+            watch.see(hidden := self.forward(embeds, positions, cache, mask))
+            return hidden
+        with self._shown(watch.layer, watch, watch.see):
+            return self.forward(embeds, positions, cache, mask, watch)
+
+    @contextmanager
+    def _shown(self, layer: int, eye: Recorder | None, see: Callable[[Tensor], None]) -> Iterator[None]:
+        """Hand the (n, H) states behind `layer` layers to `see`, in passes that `eye` looks at.
+
+        Another request, on another thread, may run through the same layer meanwhile.
+        """
         layers = self.language_model.layers
 
         def read(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if kwargs.get("recorder") is recorder:  # another request may run through the same layer
-                recorder.states((args[0] if args else kwargs["hidden_states"])[0])
+            if kwargs.get("recorder") is eye:
+                see((args[0] if args else kwargs["hidden_states"])[0])
 
         def written(_: Any, __: Any, kwargs: dict[str, Any], out: Any) -> None:
-            if kwargs.get("recorder") is recorder:
-                recorder.states((out[0] if isinstance(out, tuple) else out)[0])
+            if kwargs.get("recorder") is eye:
+                see((out[0] if isinstance(out, tuple) else out)[0])
 
         # What the next layer reads: some families add to what the layer before it wrote.
-        if recorder.early_layer < len(layers):
-            handle = layers[recorder.early_layer].register_forward_pre_hook(read, with_kwargs=True)
+        if layer < len(layers):
+            handle = layers[layer].register_forward_pre_hook(read, with_kwargs=True)
         else:
             handle = layers[-1].register_forward_hook(written, with_kwargs=True)
         try:
-            return self._prefill(prompt, cache, recorder)
+            yield
         finally:
             handle.remove()
 

@@ -9,13 +9,13 @@ import torch
 from rushes.cache import KVCache
 from rushes.drafting.drafter import Drafter
 from rushes.drafting.state import DraftState
-from rushes.models.base import VideoLM
+from rushes.models.base import VideoLM, Watch
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.lane import Lane
 from rushes.scheduling.pace import Pace
 from rushes.scheduling.worker import Worker
 from rushes.stats import Stats
-from rushes.verification.base import Verifier
+from rushes.verification.base import Judge
 
 
 @dataclass(slots=True)
@@ -30,6 +30,7 @@ class Request:
         draft: Under a schedule that takes turns.
         pace: Chooses the windows under gamma "auto" in turns.
         lane: The draft's side under a schedule that overlaps.
+        watch: Where the judge reads states of the target.
     """
 
     target: VideoLM
@@ -41,12 +42,13 @@ class Request:
     sampling: Sampling
     generator: torch.Generator
     penalty: RepetitionPenalty
-    verifier: Verifier
+    judge: Judge
     stats: Stats
     drafter: Drafter | None = None
     draft: DraftState | None = None
     pace: Pace | None = None
     lane: Lane | None = None
+    watch: Watch | None = None
 
 
 class Schedule(Protocol):

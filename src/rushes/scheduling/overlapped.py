@@ -19,7 +19,7 @@ from rushes.scheduling.review import emit, review
 from rushes.scheduling.tempo import Plan, Tempo
 from rushes.scheduling.worker import Worker
 from rushes.stats import Stats
-from rushes.window import EMPTY
+from rushes.window import EMPTY, EXACT
 
 OVERLAPS = ["auto", "always"]
 
@@ -61,9 +61,8 @@ class Pipelined:
             ahead = plan.ahead > 0 and limit >= 0
             if ahead:
                 lane.write_ahead(answer, waiting, min(plan.ahead - 1, limit))
-            logits, took = review(request, waiting)
+            verdict, took = review(request, waiting, lane.guess)
             steps = lane.steps
-            verdict = request.verifier.verify(waiting, logits, request.sampling, request.generator, lane.guess)
             complete = verdict.path == waiting.main_path
             tested = complete and lane.guess() is not None
             tokens = emit(request, waiting, verdict)
@@ -74,6 +73,8 @@ class Pipelined:
                 following = None
                 lane.keep(waiting, verdict.path)
             accepted = len(verdict.path) + (following is not None)
+            if following is not None and not stats.marks[-1].drafted:
+                stats.marks[-1] = EXACT  # the draft had guessed it
             lane.accepted.append(accepted)
             stats.count_round(len(waiting) + tested, accepted, waiting.depth + tested)
             tempo.observe_pass(len(waiting) + 1, took, steps)

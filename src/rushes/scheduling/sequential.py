@@ -39,8 +39,7 @@ class Sequential:
                     wait_for(request.draft.model.device)
                 span.tokens, drafting = len(window), span.end_s - span.start_s
                 stats.draft_s += drafting
-            logits, _ = review(request, window)
-            verdict = request.verifier.verify(window, logits, request.sampling, request.generator)
+            verdict, _ = review(request, window)
             tokens = emit(request, window, verdict)
             if request.draft is not None:
                 request.draft.advance(window, verdict.path, verdict.next_token)
