@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test support lint bench clean
+.PHONY: install demo test browser support lint bench clean
 
 install: $(STAMP)
 
@@ -19,6 +19,14 @@ demo: install
 # Two workers at most: every one holds models of its own, and a third core would find little left to do.
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadgroup
+
+# For the tests that open a page; without it they are skipped.
+browser:
+	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+		command -v apt-get >/dev/null || { echo "install chromium and chromedriver by hand: no apt-get here" >&2; exit 1; }; \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root="$$(command -v sudo || true)"; \
+		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq chromium chromium-driver; \
+	fi
 
 # Writes what has just run into src/rushes/support.json and the README.
 support: install

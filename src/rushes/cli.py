@@ -59,6 +59,9 @@ def generate(
     timeline: Annotated[
         Path | None, typer.Option(help="Draw who was busy when to FILE.png, or write it to FILE.json.", metavar="FILE")
     ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Show in FILE.html how each word of the answer came about.", metavar="FILE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is complete.")] = False,
     debug: Debug = False,
@@ -68,6 +71,7 @@ def generate(
         raise RushesError("no video given; `rushes demo --out demo-out` writes one to demo-out/demo.mp4")
     if target is None and draft is not None:
         raise RushesError("--draft without --target; give both, or neither for the bundled pair")
+    from rushes.explain import check_explain, save_explain
     from rushes.loading import check_device, check_dtype
     from rushes.progress import working
     from rushes.prompting import DEFAULT_PROMPT, check_prompt
@@ -98,6 +102,8 @@ def generate(
     check_dtype(dtype)
     if timeline is not None:
         check_timeline(timeline)
+    if explain is not None:
+        check_explain(explain)
     check_video(video, Sampling(num_frames=frames, fps=fps))
     pair = _load(target, draft, device, draft_device, dtype)
     events = pair.stream(video, prompt, frames=frames, fps=fps, **asdict(settings))
@@ -117,6 +123,9 @@ def generate(
     if timeline is not None:
         save_timeline(result.timeline, timeline, result.method)
         typer.echo(f"timeline: {timeline}", err=True)
+    if explain is not None:
+        save_explain(result, explain, prompt)
+        typer.echo(f"explained: {explain}", err=True)
 
 
 def _load(target: str | None, draft: str | None, device: str | None, draft_device: str | None, dtype: str) -> Any:

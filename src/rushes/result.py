@@ -1,10 +1,15 @@
 """What a request gives back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rushes.timeline import Timeline
 from rushes.window import Mark
+
+# The kinds of words; what they are called is what `Mark.how` says, but that "exact" is two of them.
+ANCHOR, EXEMPT = "anchor", "exempt"
+KINDS = (ANCHOR, EXEMPT, "relaxed", "shifted", "correction", "target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,13 @@ class Word:
     mark: Mark
     other: str = ""
 
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`: "anchor" had to be the target's choice, "exempt" did not have to, and yet it was."""
+        if self.mark.how != "exact":
+            return self.mark.how
+        return ANCHOR if self.mark.strict else EXEMPT
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in `tokens` of `generate --json`."""
         mark = self.mark
@@ -49,6 +61,14 @@ class Word:
             "relevance": mark.relevance,
             "other": None if mark.other is None else {"id": mark.other, "text": self.other},
         }
+
+
+def counts(words: Sequence[Word]) -> dict[str, int]:
+    """How many words there are of each of `KINDS`; together they are all of them."""
+    found = dict.fromkeys(KINDS, 0)
+    for word in words:
+        found[word.kind] += 1
+    return found
 
 
 def words_of(tokens: list[int], pieces: list[str], marks: list[Mark], processor: Any) -> tuple[Word, ...]:
@@ -109,6 +129,7 @@ class Result:
             },
             "metrics": self.metrics,
             "tokens": [word.to_json() for word in self.words],
+            "counts": counts(self.words),
         }
         if self.kept_per_layer is not None:
             made["video"]["kept_tokens_per_layer"] = self.kept_per_layer

@@ -1,11 +1,9 @@
 """Where a timeline goes: a picture or its numbers, by the name of the file."""
 
 import json
-import tempfile
 from pathlib import Path
 
-from rushes.atomic import whole
-from rushes.errors import RushesError
+from rushes.atomic import check_place, whole
 from rushes.timeline import Timeline
 
 SUFFIXES = (".png", ".json")
@@ -20,18 +18,7 @@ def check_timeline(path: Path) -> None:
     Raises:
         RushesError: Another suffix than .png or .json, a folder, no such folder, or one that cannot be written to.
     """
-    try:
-        if path.is_dir():
-            raise RushesError(f"{path}: is a folder; name a file in it, such as {path / 'timeline.png'}")
-        if path.suffix.lower() not in SUFFIXES:
-            raise RushesError(f"{path}: a timeline ends in .png (a picture) or .json (its numbers); rename it")
-        if not path.parent.exists():
-            raise RushesError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
-        # Permissions do not tell of a full disk or one that is read only, nor what the superuser may do.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix):
-            pass
-    except OSError as error:
-        raise RushesError(f"{path}: cannot write here ({error.strerror}); choose another place") from error
+    check_place(path, SUFFIXES, "a timeline ends in .png (a picture) or .json (its numbers)", "timeline.png")
 
 
 def save_timeline(timeline: Timeline, path: Path, method: str) -> None:
