@@ -185,7 +185,7 @@ app.command()(plan)
 @app.command()
 def bench(
     methods: Annotated[str, typer.Option(help="Separated by commas; `transformers` is its own generate.")] = (
-        "transformers,ar,sd,specvlm"
+        "transformers,ar,sd,specvlm,lvspec,rush"
     ),
     samples: Annotated[int, typer.Option(help="Held-out demo videos.", min=1)] = 3,
     repeats: Annotated[int, typer.Option(help="Runs of each method on each video.", min=1)] = 3,
@@ -237,10 +237,10 @@ def methods(debug: Debug = False) -> None:
     from rushes import support
     from rushes.parts import signature
 
-    typer.echo(f"{'method':<10} {'lossless':<9} {'scorer+drafter+verifier+schedule':<34} what it is")
+    typer.echo(f"{'method':<10} {'lossless':<9} {'scorer+drafter+verifier+schedule':<38} what it is")
     for name, (recipe, words) in known.METHODS.items():
         lossless = "yes" if known.method(name).lossless else "no"
-        typer.echo(f"{name:<10} {lossless:<9} {recipe or '-':<34} {words}")
+        typer.echo(f"{name:<10} {lossless:<9} {recipe or '-':<38} {words}")
     typer.echo("\nor spell one out from these parts; parameters follow colons, as in hippo:crop=2:")
     for kind, parts in (
         ("scorer", known.SCORERS),

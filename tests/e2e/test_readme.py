@@ -39,7 +39,7 @@ def test_make_demo_does_what_the_readme_says(demo: subprocess.CompletedProcess[s
     assert "stand-ins" in demo.stdout
     results = json.loads((ROOT / "demo-out" / "results.json").read_text())
     rows = {row["method"]: row for row in results["rows"]}
-    assert list(rows) == ["ar", "sd", "specvlm"]
+    assert list(rows) == ["ar", "sd", "specvlm", "hippo", "lvspec", "rush"]
     contract = {
         "method",
         "speedup_decode",
@@ -53,6 +53,7 @@ def test_make_demo_does_what_the_readme_says(demo: subprocess.CompletedProcess[s
     }
     for name, row in rows.items():
         assert contract <= row.keys()
+        assert row["lossless"] == (name not in ("lvspec", "rush"))
         assert re.search(rf"^{name} .*{row['speedup_decode']:.2f}x", demo.stdout, re.MULTILINE)
         # In bf16 a near tie may fall the other way; then the table must say where and how near.
         assert row["identical"] or row["divergences"][0]["logit_gap"] is not None

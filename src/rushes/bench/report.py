@@ -31,6 +31,8 @@ def print_table(rows: list[Row], say: Say) -> None:
         "accepted/round",
         "kept tokens",
         "loop",
+        "lossless",
+        "retention",
         "identical",
     ):
         shown.add_column(heading, justify="left" if heading == "method" else "right")
@@ -45,13 +47,17 @@ def print_table(rows: list[Row], say: Say) -> None:
             "-" if alone else f"{row.accepted_per_round:.2f}",
             "-" if alone else f"{row.kept_tokens} of {row.video_tokens}",
             "-" if row.method == STOCK else f"{row.overhead_share:.1%}",
+            "yes" if row.lossless else "no",
+            "-" if row.retention is None else f"{row.retention:.1%}",
             "yes" if row.identical else _differs(row),
         )
-    console = Console(width=130)
+    console = Console(width=150)
     with console.capture() as captured:
         console.print(shown)
     say("\n".join(line.rstrip() for line in captured.get().splitlines()))
     say("Medians [quartiles] of ratios to ar; loop: share of decoding spent outside both models.")
+    if any(row.retention is not None for row in rows):
+        say("Retention: F1 of the facts in the answer over that of plain decoding's answer.")
     caches = ", ".join(f"{row.method} {row.cache_bytes / 2**20:.1f} MiB" for row in rows if row.cache_bytes)
     say(f"KV caches, allocated once for each request: {caches}")
 

@@ -40,6 +40,7 @@ class Answer:
     video_tokens: int = 0
     overhead_share: float = 0.0
     cache_bytes: int = 0
+    lossless: bool = True
 
 
 @dataclass(slots=True)
@@ -106,6 +107,7 @@ def _answer(pair: Pair, question: Question, name: str, keep: float, max_new_toke
         video_tokens=result.video_tokens,
         overhead_share=result.metrics["overhead_time_s"] / times["decoding"] if times["decoding"] else 0.0,
         cache_bytes=sum(result.metrics["cache_bytes"].values()),
+        lossless=result.lossless,
     )
 
 
@@ -163,6 +165,7 @@ class Row:
     accepted_per_round: float
     kept_tokens: int
     video_tokens: int
+    lossless: bool
     identical: bool
     retention: float | None
     speedup_decode_range: tuple[float, float]
@@ -190,6 +193,7 @@ def table(runs: Runs) -> list[Row]:
                 accepted_per_round=statistics.mean(a.accepted_per_round for a in answers),
                 kept_tokens=round(statistics.mean(len(a.kept_indices) for a in answers)),
                 video_tokens=round(statistics.mean(a.video_tokens for a in plain)),
+                lossless=all(a.lossless for a in answers),
                 identical=all(check.identical for check in runs.checks[name]),
                 retention=sum(scores) / sum(reference) if reference and sum(reference) else None,
                 speedup_decode_range=_quartiles(decode),

@@ -23,7 +23,7 @@ from rushes.pictures import draw_kept
 from rushes.progress import working
 from rushes.prompting import DEFAULT_PROMPT
 
-DEMO_METHODS = ("ar", "sd", "specvlm")
+DEMO_METHODS = ("ar", "sd", "specvlm", "hippo", "lvspec", "rush")
 
 
 def question(clip: Clip, path: Path) -> Question:
