@@ -29,7 +29,11 @@ def check_share(share: float) -> None:
 
 @dataclass(slots=True)
 class LooseJudge:
-    """A judge of one request; counts what it let pass."""
+    """A judge of one request; counts what it let pass.
+
+    Attributes:
+        begun: The first token is there. It is the target's own, whatever the draft has guessed meanwhile.
+    """
 
     rule: Any
     hearing: Hearing
@@ -39,6 +43,7 @@ class LooseJudge:
     seconds: float = 0.0
     exempt: int = 0
     judged: int = 0
+    begun: bool = False
 
     def verify(
         self,
@@ -56,8 +61,9 @@ class LooseJudge:
         self.seconds += time.perf_counter() - started
         guarded = self.hearing.guarded
         verdict = judge(window, choices, exempt, shift=self._shift, guarded=guarded, relevance=found)
-        if len(verdict.path) == len(window) and guess is not None:
+        if self.begun and len(verdict.path) == len(window) and guess is not None:
             verdict = self._with_guess(verdict, choices, guess())
+        self.begun = True
         self.exempt += len(exempt)
         self.judged += len(window)
         for mark in verdict.marks:

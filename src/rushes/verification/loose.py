@@ -112,7 +112,7 @@ def mark_of(
     """How a candidate in the place of `choices[at]` fares; a "correction" is its rejection."""
     wanted = choices[at]
     if token == wanted:
-        return Mark("exact", strict, relevance)
+        return Mark("exact", strict or wanted in guarded, relevance)
     protected = token in guarded or wanted in guarded
     if not protected and not strict:
         return Mark("relaxed", strict, relevance, wanted)

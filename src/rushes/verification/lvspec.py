@@ -106,7 +106,11 @@ class _Relevant(LooseJudge):
     def _guessed(self, place: int) -> tuple[bool, float | None]:
         if place >= len(self.last):  # nothing has been run at the guess itself
             return True, None
-        return place not in least_relevant(self.last, self.rule.lambda_, self.seen), self.last[place]
+        found, whole = self.last[place], self.rule.reference == "answer"
+        relaxed = least_relevant([found], self.rule.lambda_, self.seen if whole else self.last[:place])
+        if whole:
+            self.seen.append(found)
+        return not relaxed, found
 
     def metrics(self) -> dict[str, Any]:
         video = self.hearing.video
