@@ -176,12 +176,12 @@ def test_everything_relaxed_takes_the_guesses_too() -> None:
 # --- The marks are true -----------------------------------------------------------------------------------------------
 
 VERIFIERS = (
-    "lvspec:guards=eos",
+    "lvspec:lambda=0.7:guards=eos",
     "lvspec:lambda=0.4:n=1:guards=eos",
-    "lvspec:layer=1:at=token:guards=eos",
-    "lvspec:layer=-2:reference=answer:guards=eos",
+    "lvspec:lambda=0.7:layer=1:at=token:guards=eos",
+    "lvspec:lambda=0.7:layer=-2:reference=answer:guards=eos",
     "lvspec:lambda=1:guards=none",
-    "random:guards=eos",
+    "random:lambda=0.7:guards=eos",
     "fly:nats=0.1:ahead=1:strict=1:guards=eos",
 )
 
@@ -239,12 +239,12 @@ def test_what_the_target_would_have_said_is_true(verifier: str, schedule: str, m
         assert not guesses
     if schedule == "pipelined:overlap=always":
         assert guesses["exact"] + guesses["relaxed"] > 0
-        assert guesses["relaxed"] > 0 or verifier not in ("lvspec:lambda=1:guards=none", "random:guards=eos")
+        assert guesses["relaxed"] > 0 or verifier not in ("lvspec:lambda=1:guards=none", "random:lambda=0.7:guards=eos")
 
 
 def test_shifted_words_and_those_of_lossless_methods() -> None:
     hows: Counter[str] = Counter()
-    for schedule, seed in product(LOCKSTEP, range(12)):
+    for schedule, seed in product(LOCKSTEP, range(5)):
         method = f"uniform+chain+lvspec:lambda=0.3:w=3:n=1:guards=eos+{schedule}"
         hows += check_marks(ask(method, "far", seed), seed)
     assert hows["shifted"] > 0
@@ -257,7 +257,7 @@ def test_shifted_words_and_those_of_lossless_methods() -> None:
 def test_the_self_drafter_is_judged_loosely_too() -> None:
     hows = Counter[str]()
     for seed in range(3):
-        hows += check_marks(ask("std+self+lvspec:guards=eos+sequential", keep=0.1, seed=seed), seed)
+        hows += check_marks(ask("std+self+lvspec:lambda=0.7:guards=eos+sequential", keep=0.1, seed=seed), seed)
     assert hows["relaxed"] > 0
 
 
@@ -276,7 +276,7 @@ def test_a_request_repeats_itself(schedule: str) -> None:
     answers = [ask(f"uniform+chain+random:lambda=0.5:seed={s}:guards=eos+{schedule}", "far") for s in (0, 0, 1, 2)]
     assert answers[0].words == answers[1].words
     assert len({tuple(answer.token_ids) for answer in answers}) > 1
-    one, other = (ask(f"uniform+chain+lvspec:guards=eos+{schedule}", "far") for _ in range(2))
+    one, other = (ask(f"uniform+chain+lvspec:lambda=0.7:guards=eos+{schedule}", "far") for _ in range(2))
     assert one.words == other.words
 
 
@@ -285,7 +285,7 @@ def test_the_end_of_sequence_in_a_relaxed_window(draft: str) -> None:
     """With the guard, the answer ends where the target says so; the draft's own end is not taken."""
     for schedule in LOCKSTEP:
         free = ask(f"full+chain+lvspec:lambda=1:guards=none+{schedule}", draft, keep=1.0)
-        for token in sorted(set(free.token_ids)):
+        for token in sorted(set(free.token_ids))[::2]:
             settings = Settings(
                 method=f"full+chain+lvspec:lambda=1:guards=none+{schedule}", gamma=4, keep=1.0, max_new_tokens=LENGTH
             )
@@ -463,7 +463,7 @@ def test_the_watched_states_are_transformers_own(family: str) -> None:
 @pytest.mark.parametrize("schedule", LOCKSTEP)
 @pytest.mark.parametrize("layer", [1, 2, -2, -1])
 def test_a_draft_that_is_the_target_runs_through_the_same_layers_unseen(layer: int, schedule: str) -> None:
-    method = f"uvprune+chain+lvspec:layer={layer}:guards=eos+{schedule}"
+    method = f"uvprune+chain+lvspec:lambda=0.7:layer={layer}:guards=eos+{schedule}"
     one, other = (ask(method, draft, keep=0.1) for draft in ("itself", "same"))
     assert one.token_ids == other.token_ids
     assert [word.mark for word in one.words] == [word.mark for word in other.words]
@@ -474,7 +474,7 @@ def test_a_draft_that_is_the_target_runs_through_the_same_layers_unseen(layer: i
 def test_relevance_is_that_of_the_watched_layer() -> None:
     """Recomputed from transformers' own states of the prompt and the answer."""
     for layer, at in product((1, -2, -1), ("before", "token")):
-        result = ask(f"uniform+chain+lvspec:layer={layer}:at={at}:n=3:guards=eos+sequential", "far")
+        result = ask(f"uniform+chain+lvspec:lambda=0.7:layer={layer}:at={at}:n=3:guards=eos+sequential", "far")
         with torch.inference_mode():
             whole = reference()(**continued(prompt(), result.token_ids), output_hidden_states=True).hidden_states
         states = whole[layer][0]
