@@ -1,6 +1,6 @@
 """Each guard stops a token that would slip through without it, however its tokenizer marks the space before it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -141,3 +141,21 @@ def test_an_unknown_guard(rule: Any) -> None:
         rule(guards=("eos", "digit"))
     with pytest.raises(RushesError, match="unknown guard 'zzz'; known: eos, digits, negations, letters, none"):
         rule(guards=("zzz",))
+
+
+def test_pieces_beyond_ascii_are_read_as_what_they_stand_for() -> None:
+    """A byte-level vocabulary writes the bytes of other scripts in letters, some of which look like digits."""
+
+    class ByteLevel:
+        all_special_ids = ()
+        texts: ClassVar[dict[str, str]] = {"Ð²": "\u0432", "ï¼ĳ": "\uff11", "âĢĻt": "\u2019t"}
+
+        def get_vocab(self) -> dict[str, int]:
+            return {piece: i for i, piece in enumerate(self.texts)}
+
+        def convert_tokens_to_string(self, tokens: list[str]) -> str:
+            return "".join(self.texts[token] for token in tokens)
+
+    guards = Guards(ByteLevel())
+    assert guards.tokens(("digits",), ()) == {1}
+    assert guards.tokens(("negations",), ()) == {2}

@@ -7,6 +7,7 @@ pass costs what the big shape costs, while the logits stay those of the small mo
   zeros there. Columns that read those channels are noise; they multiply zeros.
 * extra heads and MLP units compute on real inputs, but their outgoing weights are zero.
 * an extra layer is a copy of the trained layer next to it, with both output projections zero.
+* attention heads may together be wider or narrower than the residual, as in Qwen3: each keeps the trained head size.
 * RMSNorm over D instead of d channels: its weight is scaled by sqrt(d / D), its epsilon by d / D. When D / d is a
   power of 4 both factors are powers of 2, so no weight is rounded, in bf16 either.
 
@@ -133,6 +134,7 @@ def widen(
     Args:
         model: the small trained model, on any device.
         config: the big shape; not changed. Sizes and the places of full-attention vision blocks are read from it.
+            With a text_config.head_dim, the trained one, the heads need not add up to the channels.
             RoPE parameters, norm epsilons, activations, special token ids, patch, merge and window sizes and
             tokens_per_second are the SMALL model's, whatever the config says.
         dtype: of the big weights; the small model's by default.
@@ -145,12 +147,9 @@ def widen(
     Raises:
         RushesError: the small model does not fit into the config, with the field and what it may be.
     """
-    merged = _merge(model, config)
+    big = outline(model, config, dtype=dtype)
+    merged = big.config
     places = _vision_places(model.config.vision_config, merged.vision_config)
-    with torch.device("meta"):
-        big = type(model)._from_config(
-            merged, dtype=dtype or model.dtype, attn_implementation=model.config._attn_implementation
-        )
     fill = Filler(torch.device(device) if device is not None else model.device, dtype or model.dtype, seed)
     fill.vision(big.model.visual, model.model.visual, places)
     fill.text(big.model.language_model, model.model.language_model)
@@ -164,6 +163,43 @@ def widen(
         big.get_submodule(owner)._buffers[leaf] = buffer.to(fill.device, copy=True)
     big.generation_config = copy.deepcopy(model.generation_config)
     return big.eval()
+
+
+def outline(
+    model: Qwen2_5_VLForConditionalGeneration, config: Qwen2_5_VLConfig, *, dtype: torch.dtype | None = None
+) -> Qwen2_5_VLForConditionalGeneration:
+    """What `widen` would build, without its weights: every tensor is on the meta device and takes no memory.
+
+    Raises:
+        RushesError: As `widen`.
+    """
+    merged = _merge(model, config)
+    _vision_places(model.config.vision_config, merged.vision_config)
+    text = merged.text_config
+    heads, kv_heads = text.num_attention_heads, text.num_key_value_heads
+    if getattr(text, "head_dim", None):  # transformers would derive it, and refuse where heads do not divide channels
+        text.num_attention_heads = text.num_key_value_heads = 1
+    with torch.device("meta"):
+        big = type(model)._from_config(
+            merged, dtype=dtype or model.dtype, attn_implementation=model.config._attn_implementation
+        )
+    if getattr(text, "head_dim", None):
+        made: Any = big.config.text_config
+        made.num_attention_heads, made.num_key_value_heads = heads, kv_heads
+        for layer in big.model.language_model.layers:
+            _set_heads(layer.self_attn, heads, kv_heads, made.head_dim)
+    return big
+
+
+def _set_heads(attention: Any, heads: int, kv_heads: int, head_dim: int) -> None:
+    """Give an attention module on the meta device other heads, whatever its channels."""
+    attention.num_heads, attention.num_key_value_heads = heads, kv_heads
+    attention.num_key_value_groups, attention.head_dim = heads // kv_heads, head_dim
+    attention.scaling = head_dim**-0.5
+    like, hidden = attention.q_proj.weight, attention.hidden_size
+    for name, count in (("q_proj", heads), ("k_proj", kv_heads), ("v_proj", kv_heads)):
+        setattr(attention, name, nn.Linear(hidden, count * head_dim, device=like.device, dtype=like.dtype))
+    attention.o_proj = nn.Linear(heads * head_dim, hidden, bias=False, device=like.device, dtype=like.dtype)
 
 
 def _vision_places(small: Any, big: Any) -> list[int]:
@@ -201,6 +237,9 @@ def _merge(model: Any, config: Any) -> Any:
     for part, count in (("text_config", "num_attention_heads"), ("vision_config", "num_heads")):
         wide, narrow = getattr(merged, part), getattr(small, part)
         head_dim, heads = narrow.hidden_size // getattr(narrow, count), getattr(wide, count)
+        if part == "text_config" and getattr(wide, "head_dim", None):
+            _require(wide.head_dim == head_dim, "text_config.head_dim", wide.head_dim, f"{head_dim}, as trained")
+            continue
         allowed = f"{heads * head_dim} ({heads} heads of {head_dim})"
         _require(wide.hidden_size == heads * head_dim, f"{part}.hidden_size", wide.hidden_size, allowed)
     given = vision.out_hidden_size

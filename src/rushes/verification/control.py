@@ -12,6 +12,7 @@ from rushes.verification.base import Hearing, Judge
 from rushes.verification.counting import DIFFERS, LooseJudge, check_share
 from rushes.verification.guards import ALL, check_guards
 from rushes.verification.loose import strict_count
+from rushes.verification.lvspec import SHARE
 from rushes.window import Window
 
 
@@ -24,7 +25,7 @@ class RandomRelaxation:
         seed: Of the draws.
     """
 
-    lambda_: float = 0.7
+    lambda_: float = SHARE
     w: int = 2
     guards: tuple[str, ...] = ALL
     seed: int = 0

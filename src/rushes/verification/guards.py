@@ -7,7 +7,8 @@ from typing import Any
 from rushes.errors import RushesError, unknown_name
 
 _NEGATIONS = re.compile(
-    r"no|not|non|never|none|nor|neither|nothing|nobody|nowhere|without|cannot|cant|(is|are|was|does|do|did|wo|ca)?n't|'t",
+    r"no|not|non|never|none|nor|neither|nothing|nobody|nowhere|without|cannot|cant|dont|['\u2019]t|"
+    r"(is|are|was|were|does|do|did|wo|ca|could|should|would|has|have|had|must)?n['\u2019]t",
     re.IGNORECASE,
 )
 _NUMBERS = re.compile(
@@ -77,6 +78,15 @@ class Guards:
         if name not in self._found:
             protects = GUARDS[name]
             vocabulary = self._tokenizer.get_vocab().items()
-            # Pieces mark a space before them in ways of their own.
-            self._found[name] = frozenset(i for piece, i in vocabulary if protects(piece.lstrip("Ġ▁ ")))
+            self._found[name] = frozenset(i for piece, i in vocabulary if protects(self._text(piece)))
         return self._found[name]
+
+    def _text(self, piece: str) -> str:
+        """What a piece of the vocabulary stands for, without the space before it, which tokenizers mark each their way.
+
+        Pieces of a byte-level vocabulary are written in letters of their own beyond ASCII.
+        """
+        text = piece.lstrip("Ġ▁ ")
+        if not text.isascii() and hasattr(self._tokenizer, "convert_tokens_to_string"):
+            return str(self._tokenizer.convert_tokens_to_string([text])).strip()
+        return text

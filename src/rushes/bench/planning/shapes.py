@@ -116,7 +116,8 @@ def from_config(config: Any, name: str) -> ModelShape:
         return value
 
     hidden, heads = size(text, "hidden_size"), size(text, "num_attention_heads")
-    wide, depth = size(tower, "hidden_size", "embed_dim"), size(tower, "depth", "num_hidden_layers")
+    # Qwen2-VL's tower calls its channels embed_dim; its hidden_size is the language model's.
+    wide, depth = size(tower, "embed_dim", "hidden_size"), size(tower, "depth", "num_hidden_layers")
     inner = getattr(tower, "intermediate_size", None) or round(wide * getattr(tower, "mlp_ratio", 4))
     merge = getattr(tower, "spatial_merge_size", None)
     # Qwen2.5-VL's tower has gated MLPs. LLaVA's pool 2 x 2 patches behind their projector, with odd rows padded.
