@@ -22,7 +22,7 @@ def pair() -> Pair:
     Raises:
         RushesError: The bundled weights are missing.
     """
-    _refuse_without_weights()
+    refuse_without_weights()
     return load(TARGET, DRAFT, dtype="float32")
 
 
@@ -35,7 +35,7 @@ def standins(device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Pair:
     Raises:
         RushesError: The bundled weights are missing.
     """
-    _refuse_without_weights()
+    refuse_without_weights()
     processor = load_processor(TARGET)
     vocabulary = max(processor.tokenizer.get_vocab().values()) + 1
 
@@ -46,6 +46,11 @@ def standins(device: str = "cpu", dtype: torch.dtype = torch.bfloat16) -> Pair:
     return Pair(big(TARGET, "target"), big(DRAFT, "draft"), processor, vocabulary=vocabulary)
 
 
-def _refuse_without_weights() -> None:
+def refuse_without_weights() -> None:
+    """Is the bundled pair there?
+
+    Raises:
+        RushesError: It is not.
+    """
     if not (_HERE / "target" / "model.safetensors").is_file():
         raise RushesError("the bundled pair is missing from this installation; reinstall rushes, or train one")
