@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from rushes.cli_bench import bench
 from rushes.cli_models import Debug, Device, load_pair
 from rushes.cli_plan import plan
 from rushes.cli_show import show
@@ -182,31 +183,7 @@ app.command()(show)
 app.command()(plan)
 
 
-@app.command()
-def bench(
-    methods: Annotated[str, typer.Option(help="Separated by commas; `transformers` is its own generate.")] = (
-        "transformers,ar,sd,specvlm,lvspec,rush"
-    ),
-    samples: Annotated[int, typer.Option(help="Held-out demo videos.", min=1)] = 3,
-    repeats: Annotated[int, typer.Option(help="Runs of each method on each video.", min=1)] = 3,
-    max_new_tokens: Annotated[int, typer.Option(help="Tokens of each answer, at most.", min=2)] = 120,
-    keep: Annotated[float, typer.Option(help="Share of the video tokens that the draft sees, 0 to 1.")] = 0.1,
-    out: Annotated[Path, typer.Option(help="Folder for results.json.")] = Path("bench-out"),
-    debug: Debug = False,
-) -> None:
-    """Methods side by side on the stand-in pair: ratios from one run."""
-    from rushes.progress import quiet_libraries, working
-    from rushes.settings import Settings
-
-    names = [name.strip() for name in methods.split(",") if name.strip()]
-    if not names:
-        raise RushesError("no methods given; --methods ar,sd,specvlm compares three")
-    for name in names:
-        Settings(method="ar" if name == "transformers" else name, keep=keep, max_new_tokens=max_new_tokens)
-    with working("loading"):
-        quiet_libraries()
-        from rushes.demo.run import run_bench
-    run_bench(out, names, samples=samples, repeats=repeats, max_new_tokens=max_new_tokens, keep=keep, say=typer.echo)
+app.command()(bench)
 
 
 @app.command()

@@ -26,12 +26,12 @@ class PairBench:
         frames, fps: As in `Pair.generate`.
 
     Attributes:
-        timelines: Method -> the timeline of its last answer.
+        last: Trial -> its last result, of methods of `rushes`.
     """
 
     def __init__(self, pair: Pair, max_new_tokens: int, *, frames: int | None = None, fps: float | None = None) -> None:
         self.pair = pair
-        self.timelines: dict[str, Any] = {}
+        self.last: dict[str, Result] = {}
         self._length = max_new_tokens
         self._frames, self._fps = frames, fps
 
@@ -71,7 +71,7 @@ class PairBench:
             max_new_tokens=length,
         )
         metrics = result.metrics
-        self.timelines[trial.name] = result.timeline
+        self.last[trial.name] = result
         decoding = metrics["time_s"]["decoding"]
         return {
             "token_ids": result.token_ids,
@@ -114,6 +114,7 @@ class PairBench:
             passes = counted.calls
         ended = time.perf_counter()
         tokens = out[0, inputs["input_ids"].shape[1] :].tolist()
+        # Assisted, the first tokens come with the whole first window.
         first = clock.times[1] if not assisted and len(clock.times) > 1 else clock.times[0]
         accepted = (len(tokens) - 1) / max(1, passes - 1) - 1 if assisted else 0.0
         return {
@@ -177,8 +178,14 @@ def _without_padding(pair: Pair) -> Iterator[None]:
     size = pair.target.vocabulary
     models = [model for model in (pair.target, pair.draft) if model is not None]
     hooks = [model.model.lm_head.register_forward_hook(lambda _, __, logits: logits[..., :size]) for model in models]
+    configs = [model.text_config for model in models]
+    rows = [config.vocab_size for config in configs]
     try:
+        for config in configs:
+            config.vocab_size = size  # assisted generation takes different paddings for different tokenizers
         yield
     finally:
+        for config, was in zip(configs, rows, strict=True):
+            config.vocab_size = was
         for hook in hooks:
             hook.remove()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rushes.bench.intervals import interval
-from rushes.bench.report import Say
+from rushes.bench.tables import Say
 from rushes.demo.held_out import DEMO_SCENES, DEMO_SECONDS, held_out_clip, write_clip
 from rushes.methods import SCORERS
 from rushes.pair import Pair

@@ -1,0 +1,99 @@
+"""What a run leaves behind: `results.json`, and pictures and a page made from nothing but that."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rushes
+from rushes._transformers import transformers
+from rushes.atomic import make_folder, whole
+from rushes.bench.journal import Journal
+from rushes.bench.results import SCHEMA, rows_of, skipped
+from rushes.bench.standin import parameters
+from rushes.bench.trial import Trial
+from rushes.pair import Pair
+from rushes.timeline import Timeline
+
+
+def machine(pair: Pair) -> dict[str, Any]:
+    """Where a run took place: what a reader needs to judge its figures."""
+    models = {"target": pair.target, **({} if pair.draft is None else {"draft": pair.draft})}
+    gpus = sorted({str(model.device) for model in models.values() if model.device.type == "cuda"})
+    sizes = None if pair.processor is None else getattr(getattr(pair.processor, "video_processor", None), "size", None)
+    return {
+        "parameters": {name: parameters(model.model) for name, model in models.items()},
+        "dtype": str(pair.target.dtype).removeprefix("torch."),
+        "device": str(pair.target.device),
+        "gpus": [torch.cuda.get_device_name(gpu) for gpu in gpus],
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "pixel_caps": None if sizes is None else dict(sizes),
+        "versions": {
+            "rushes": rushes.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source, where it is a checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def report(title: str, trials: Sequence[Trial], journal: Journal, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `results.json`."""
+    return {
+        "schema": SCHEMA,
+        "title": title,
+        "rows": rows_of(trials, journal),
+        "skipped": skipped(journal),
+        "about": dict(about),
+    }
+
+
+def save(made: Mapping[str, Any], out: Path) -> Path:
+    """Write `results.json` into a folder.
+
+    Raises:
+        RushesError: It cannot be written.
+    """
+    path = out / "results.json"
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(made, indent=1) + "\n")
+    return path
+
+
+def publish(made: dict[str, Any], out: Path, timelines: Mapping[str, Timeline]) -> Path:
+    """Draw the plots and the timelines, and write `report.html`.
+
+    Raises:
+        RushesError: A file cannot be written.
+    """
+    from rushes.bench.page import page
+    from rushes.bench.plots import draw_all
+    from rushes.timeline_picture import draw_timeline
+
+    folder = make_folder(out / "plots")
+    drawn: dict[str, Path] = {}
+    for name, timeline in timelines.items():
+        drawn[name] = folder / f"timeline-{len(drawn):02d}.png"
+        draw_timeline(timeline, drawn[name], name)
+    path = out / "report.html"
+    with whole(path) as temporary:
+        temporary.write_text(page(made, draw_all(made, folder), drawn))
+    return path
