@@ -69,6 +69,11 @@ class KVCache:
         """Commit `count` slots that a forward has just written."""
         self.length += count
 
+    def blank(self, length: int) -> None:
+        """Hold `length` slots of zeros and nothing else: for measuring what a pass behind a long prompt costs."""
+        self._data[..., :length, :] = 0
+        self.length = length
+
     def roll_back(self, length: int) -> None:
         """Forget everything from slot `length` on. Costs nothing: the slots are overwritten later."""
         if not 0 <= length <= self.length:

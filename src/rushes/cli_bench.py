@@ -45,6 +45,10 @@ def bench(
     device: Device = None,
     draft_device: Annotated[str | None, typer.Option(help="Of the draft; the target's by default.")] = None,
     dtype: Annotated[str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")] = "auto",
+    lengths: Annotated[
+        str,
+        typer.Option(help="Video tokens for which the cost of a token is measured as well, or none."),
+    ] = "256,1024,4096,16384",
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Compare two results files instead of running.", metavar="OLD NEW")
     ] = None,
@@ -83,6 +87,7 @@ def bench(
         if place is not None:
             check_device(place)
     check_dtype(dtype)
+    tokens = _lengths(lengths)
     Sampling(num_frames=frames, fps=fps)
     _run(
         trials,
@@ -95,8 +100,22 @@ def bench(
         source=(pair, standin, device, draft_device, dtype),
         videos=(videos, data, DEFAULT_PROMPT if prompt is None else prompt, samples),
         out=out,
-        how={"repeats": repeats, "max_new_tokens": max_new_tokens, "frames": frames, "fps": fps},
+        how={"repeats": repeats, "max_new_tokens": max_new_tokens, "frames": frames, "fps": fps, "lengths": tokens},
     )
+
+
+def _lengths(text: str) -> tuple[int, ...]:
+    """Numbers of video tokens.
+
+    Raises:
+        RushesError: Something else.
+    """
+    if text == "none":
+        return ()
+    pieces = text.split(",")
+    if not all(piece.strip().isdigit() and 0 < int(piece) <= 2**20 for piece in pieces):
+        raise RushesError(f"--lengths are numbers of video tokens, such as 256,1024, or none; got {text!r}")
+    return tuple(int(piece) for piece in pieces)
 
 
 def _run(trials: Any, asked: dict[str, Any], *, source: Any, videos: Any, out: Path, how: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from rushes.bench.growth import growth
 from rushes.bench.journal import Journal
 from rushes.bench.measuring import PairBench
 from rushes.bench.outcome import machine, publish, report, save
@@ -33,10 +34,12 @@ def measure(
     asked: dict[str, Any],
     frames: int | None = None,
     fps: float | None = None,
+    lengths: Sequence[int] = (),
 ) -> tuple[dict[str, Any], PairBench]:
     """Run what has not been run yet, write `results.json`; returns its content, and the bench with its last answers.
 
     Args:
+        lengths: Video tokens for which the cost of a token is measured as well.
         asked: What else makes this run what it is; a journal of another run is refused.
 
     Raises:
@@ -57,6 +60,8 @@ def measure(
     with progress(len(trials) * len(questions) * repeats) as advance:
         run(bench, trials, questions, journal, repeats=repeats, each=advance)
     made = report(TITLE, trials, journal, about)
+    if lengths:
+        made["growth"] = growth(pair, trials[-1].keep, lengths)
     if not made["rows"]:
         raise RushesError(f"nothing could be measured; the first reason: {made['skipped'][0]['reason']}")
     save(made, out)

@@ -27,7 +27,7 @@ def groups_of(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 
 
 def draw_all(report: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """One PNG for each group of rows: decode and end-to-end speedup with their intervals.
+    """One PNG for each group of rows, decode and end-to-end speedup with their intervals, and one of the growth.
 
     Returns:
         Title -> file.
@@ -36,7 +36,45 @@ def draw_all(report: dict[str, Any], folder: Path) -> dict[str, Path]:
     for group, rows in groups_of(report["rows"]).items():
         title = f"Ablation: {group}" if group else "Speedup over plain decoding"
         made[title] = _speedups(title, rows, folder / f"speedup{'-' + _slug(group) if group else ''}.png")
+    if report.get("growth"):
+        title = "A token's cost grows with the video"
+        made[title] = _growth(title, report["growth"], folder / "growth.png")
     return made
+
+
+GROWTH = {"target": PLAIN, "draft": "#e69f00", "draft_pruned": OURS}
+
+
+def curves(points: Sequence[dict[str, Any]]) -> dict[str, tuple[list[int], list[float]]]:
+    """Name -> video tokens and milliseconds of a pass over one row."""
+    return {
+        name: ([point["video_tokens"] for point in points], [1000 * point[name] for point in points])
+        for name in GROWTH
+        if all(name in point for point in points)
+    }
+
+
+def _growth(title: str, points: Sequence[dict[str, Any]], out: Path) -> Path:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
+    for name, (x, y) in curves(points).items():
+        label = f"draft, sees {points[0]['keep']:.0%} of it" if name == "draft_pruned" else name
+        axes.plot(x, y, marker="o", color=GROWTH[name], label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("video tokens in the cache")
+    axes.set_ylabel("milliseconds of a pass over one token")
+    axes.set_title(title)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    with whole(out) as path:
+        figure.savefig(path, dpi=100, format="png")
+    pyplot.close(figure)
+    return out
 
 
 def _speedups(title: str, rows: Sequence[dict[str, Any]], out: Path) -> Path:

@@ -69,7 +69,7 @@ def _lines(folder: Path, pattern: str) -> list[dict[str, Any]]:
     found = [json.loads(line) for path in sorted(folder.glob(pattern)) for line in path.read_text().splitlines()]
     if not found:
         raise RushesError(f"nothing to report: {folder} holds no {pattern}; run `answers` first")
-    return sorted(found, key=lambda line: line["video"])
+    return [line for _, line in sorted({line["video"]: line for line in found}.items())]  # parts may overlap
 
 
 def _of(videos: Sequence[dict[str, Any]], setting: Setting) -> list[Facts]:
