@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rushes.methods import method
+
 pytestmark = pytest.mark.xdist_group("readme")  # one environment, one demo
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -125,3 +127,60 @@ def test_the_scorers_figures_are_those_of_the_committed_run() -> None:
             words += f" ({row['beyond_uniform']:+.2f} [{low:+.2f}, {high:+.2f}])"
         assert f"| {words} |" in lines[row["scorer"]], row["scorer"]
         assert row["samples"] >= 50
+
+
+def table_between(name: str) -> list[list[str]]:
+    """The cells of the README's table between two markers, without its head."""
+    text = README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+def test_the_benchmarks_figures_are_those_of_the_committed_run() -> None:
+    report = json.loads((ROOT / "results" / "bench.json").read_text())
+    rows = report["rows"]
+    shown = table_between("bench")
+    assert [cells[0] for cells in shown] == [f"`{row['method']}`" for row in rows]
+    assert {"ar", "transformers", "assisted", "specvlm", "lvspec", "rush"} <= {row["method"] for row in rows}
+    for cells, row in zip(shown, rows, strict=True):
+        for cell, figure in zip(cells[1:3], ("speedup_decode", "speedup_end_to_end"), strict=True):
+            low, high = row[f"{figure}_interval"]
+            assert cell == f"{row[figure]:.2f}x [{low:.2f}, {high:.2f}]"
+        if cells[3] != "-":
+            assert cells[3] == f"{row['accepted_per_round']:.2f}"
+            assert cells[4] == f"{row['kept_tokens']} of {row['video_tokens']}"
+        assert cells[5] == ("yes" if row["lossless"] else "no")
+        assert cells[6] == f"{row['retention']:.1%}"
+        assert cells[7] == f"{row['identical_share']:.0%}"
+
+
+def test_the_fronts_figures_are_those_of_the_committed_sweep() -> None:
+    report = json.loads((ROOT / "results" / "front.json").read_text())
+    chosen = report["validation"]["lambda"]
+    assert f"is **{chosen:g}**" in README
+    assert method("lvspec").verifier.lambda_ == chosen, "the default is what the validation videos say"
+    assert report["test"]["videos"] >= 200
+    rows = [row for row in report["test"]["rows"] if row["curve"] != "plain"]
+    for cells, row in zip(table_between("front"), rows, strict=True):
+        assert row["knob"] is None or f"={row['knob']}" in cells[0]
+        low, high = row["retention"]["interval_95"]
+        assert cells[1:] == [
+            f"{row['keep']:g}",
+            f"{row['retention']['value']:.1%} [{low:.1%}, {high:.1%}]",
+            f"{row['accepted_per_round']['mean']:.2f}",
+            f"{row['speedup_decode']['median']:.2f}x",
+            f"{row['identical']:.0%}",
+        ]
+
+
+def test_the_overlaps_figures_are_those_of_the_committed_run() -> None:
+    report = json.loads((ROOT / "results" / "overlapping.json").read_text())["rows"]
+    table = README.split("| situation |")[1].splitlines()[2:5]
+    for line, situation in zip(
+        table, ("two devices, emulated", "shared cores", "shared cores, a draft that is always wrong"), strict=True
+    ):
+        found = [f"{row['end_to_end_over_sequential']['median']:.2f}x" for row in report[situation]]
+        _, parallelvlm, always, _, hippo, always_hippo = found
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert cells[1:] == [parallelvlm, hippo, f"{always}, {always_hippo}"]
+        assert all(row["identical"] for row in report[situation])
