@@ -15,7 +15,7 @@ from rushes.result import Result
 def test_speeds_from_two_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """One row takes 1 s, many rows 5 s: 4 s are arithmetic."""
     seconds = iter((1.0, 5.0))
-    monkeypatch.setattr(here, "_fastest_s", lambda _, works: [next(seconds) / len(works)] * len(works))
+    monkeypatch.setattr(here, "_picked_s", lambda _, works, pick=min: [next(seconds) / len(works)] * len(works))
     weights = [torch.zeros(here.ROWS, here.COLUMNS, dtype=torch.bfloat16)] * 3
     numbers = 3 * here.ROWS * here.COLUMNS
     assert here._speeds(weights) == pytest.approx((2 * numbers, 2 * numbers * (here.MANY - 1) / 4))
@@ -30,7 +30,7 @@ def test_the_fastest_run_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> None
         now += next(took)
 
     monkeypatch.setattr(here.time, "perf_counter", lambda: now)
-    assert here._fastest_s(2, [work, work]) == [2.0, 1.0]
+    assert here._picked_s(2, [work, work]) == [2.0, 1.0]
 
 
 def test_two_workers_at_once_and_threads_as_before() -> None:
