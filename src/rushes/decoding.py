@@ -152,7 +152,8 @@ def _steps(
         )
 
     # 1. Both look at the video; the target reads everything: whatever it will emit is decided by the full video.
-    if lane is not None and preparation is not None and not share_features:
+    early = lane is not None and method.schedule.early
+    if early and lane is not None and preparation is not None and not share_features:
         lane.run(partial(preparation.see, None, blind=budget == 0))
     with stats.work("vision", TARGET, "vision", target.device):
         features = target.encode(inputs)
@@ -160,7 +161,7 @@ def _steps(
     choice = None
     if method.scorer is not None:
         choice = Choice(method.scorer, budget, target, prompt, features, stats)
-    if lane is not None and preparation is not None and choice is not None:
+    if early and lane is not None and preparation is not None and choice is not None:
         if share_features:
             lane.run(partial(preparation.see, features, blind=False))
         _start_early(lane, preparation, choice, options)
@@ -214,6 +215,8 @@ def _steps(
         kept = choice.kept
         # 3. The draft reads these, and all of the text; or the target looks at that part of its own cache.
         if lane is not None and preparation is not None:
+            if not early:
+                lane.run(partial(preparation.see, features if share_features else None, blind=budget == 0))
             if not lane.prepared:
                 lane.prepare(partial(preparation.prefill, kept))
         else:

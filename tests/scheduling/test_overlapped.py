@@ -80,6 +80,22 @@ def test_the_named_methods(method: str, penalty: float) -> None:
     assert made.method == method
 
 
+@pytest.mark.parametrize("scorer", ["uniform", "uvprune", "hippo", "none"])
+def test_a_late_prefill_is_hidden_by_nothing(scorer: str) -> None:
+    for draft in ("close", "itself"):  # a tower of its own, and one that both share
+        how = {"gamma": 3, "keep": 0.5, "max_new_tokens": LENGTH}
+        late, early = (
+            pair(draft).generate_inputs(
+                prompt(), method=f"{scorer}+chain+exact+pipelined:overlap=always:prefill={when}", **how
+            )
+            for when in ("late", "early")
+        )
+        assert tuple(late.token_ids) == tuple(early.token_ids) == wanted()
+        spans = late.timeline.spans
+        began = min(span.start_s for span in spans if (span.lane, span.kind) == ("draft", "prefill"))
+        assert began >= max(span.end_s for span in spans if (span.lane, span.kind) == ("target", "prefill"))
+
+
 @pytest.mark.parametrize("gamma", [2, 3, 5])
 def test_rejections_at_every_index_of_a_window(gamma: int) -> None:
     lengths: Counter[int] = Counter()
@@ -168,6 +184,8 @@ def test_the_target_cannot_draft_for_itself_meanwhile() -> None:
         pair("same").generate_inputs(prompt(), method="std+self+exact+pipelined")
     with pytest.raises(RushesError, match="unknown overlap"):
         pair("same").generate_inputs(prompt(), method="full+chain+exact+pipelined:overlap=never")
+    with pytest.raises(RushesError, match="unknown prefill"):
+        pair("same").generate_inputs(prompt(), method="full+chain+exact+pipelined:prefill=never")
 
 
 class Fault(RuntimeError):

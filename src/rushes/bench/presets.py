@@ -40,8 +40,8 @@ def _specvlm() -> list[Trial]:
 
 
 def _parallelvlm() -> list[Trial]:
-    """ParallelVLM (arXiv 2603.19610): main table; pruning ratio; scorers; in turns, side by side as it pays, always."""
-    schedules = ("sequential", "pipelined", "pipelined:overlap=always")
+    """ParallelVLM (arXiv 2603.19610): main table; pruning ratio; scorers; the parts of its overlap."""
+    schedules = ("sequential", "pipelined:prefill=late", "pipelined", "pipelined:overlap=always")
     return [
         Trial("specvlm", "specvlm"),
         Trial("parallelvlm", "parallelvlm"),

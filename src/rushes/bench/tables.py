@@ -31,7 +31,7 @@ def print_rows(rows: Sequence[dict[str, Any]], say: Say) -> None:
     for group, some in groups_of(rows).items():
         if group:
             say(f"\nAblation: {group}")
-        _print(COLUMNS, [_cells(row) for row in some], say)
+        print_table(COLUMNS, [_cells(row) for row in some], say)
     say("Medians [95 % intervals] of ratios to ar; loop: share of decoding spent outside both models.")
     if any(row["retention"] is not None for row in rows):
         say("Retention: quality of the answers over that of plain decoding's.")
@@ -79,10 +79,11 @@ def print_changes(changes: Sequence[Change], say: Say) -> None:
     order = {"worse": 0, "better": 1, "same": 2}
     found = sorted(changes, key=lambda change: order[change.verdict])
     lines = [[one.method, one.figure, f"{one.old:.3f}", f"{one.new:.3f}", one.verdict] for one in found]
-    _print(("method", "figure", "old", "new", "beyond the noise"), lines, say)
+    print_table(("method", "figure", "old", "new", "beyond the noise"), lines, say)
 
 
-def _print(headings: Sequence[str], lines: Sequence[Sequence[str]], say: Say) -> None:
+def print_table(headings: Sequence[str], lines: Sequence[Sequence[str]], say: Say) -> None:
+    """Lines below headings, the first column to the left."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for i, heading in enumerate(headings):
         shown.add_column(heading, justify="right" if i else "left")

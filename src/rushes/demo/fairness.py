@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from rushes.bench.intervals import interval
-from rushes.bench.tables import Say
+from rushes.bench.tables import Say, print_table
 from rushes.demo.held_out import DEMO_SCENES, DEMO_SECONDS, held_out_clip, write_clip
 from rushes.methods import SCORERS
 from rushes.pair import Pair
@@ -132,16 +129,7 @@ def print_scorers(cells: list[Cell], say: Say) -> None:
 
 
 def _print(keeps: list[float], rows: list[list[str]], say: Say) -> None:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("scorer")
-    for keep in keeps:
-        shown.add_column(f"keep {keep:g}", justify="right")
-    for row in rows:
-        shown.add_row(*row)
-    console = Console(width=130)
-    with console.capture() as captured:
-        console.print(shown)
-    say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    print_table(("scorer", *(f"keep {keep:g}" for keep in keeps)), rows, say)
 
 
 def _words(cell: Cell) -> str:

@@ -59,6 +59,11 @@ class Schedule(Protocol):
         """Do draft and target work at the same time?"""
         ...
 
+    @property
+    def early(self) -> bool:
+        """Does the draft look at the video and read its prompt beside the target's prefill?"""
+        ...
+
     def lane(self, worker: Worker, drafter: Drafter, stats: Stats, *, auto: bool) -> Lane:
         """The draft's side of one request, for a schedule that overlaps.
 

@@ -22,6 +22,7 @@ from rushes.stats import Stats
 from rushes.window import EMPTY, EXACT
 
 OVERLAPS = ["auto", "always"]
+PREFILLS = ["early", "late"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +32,24 @@ class Pipelined:
     Args:
         overlap: "always", or "auto": in turns where measured speeds say that this is faster, as they do where draft and
             target share all cores. With "always" and a window of a given size nothing hangs on the clock.
+        prefill: "early", beside the target's prefill, as soon as the scorer can say what is kept; or "late", behind it,
+            to see what that is worth.
     """
 
     overlap: str = "auto"
+    prefill: str = "early"
     overlaps: ClassVar[bool] = True
     cautious: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.overlap not in OVERLAPS:
             raise unknown_name("overlap", self.overlap, OVERLAPS)
+        if self.prefill not in PREFILLS:
+            raise unknown_name("prefill", self.prefill, PREFILLS)
+
+    @property
+    def early(self) -> bool:
+        return self.prefill == "early"
 
     def lane(self, worker: Worker, drafter: Drafter, stats: Stats, *, auto: bool) -> Lane:
         return Lane(worker, drafter, stats, auto=auto, lockstep=self.overlap == "always" and not auto)

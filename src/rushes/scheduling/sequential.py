@@ -20,6 +20,7 @@ class Sequential:
     """The textbook schedule. Without a drafter every window is empty: plain decoding, by the same code."""
 
     overlaps: ClassVar[bool] = False
+    early: ClassVar[bool] = False
 
     def lane(self, worker: Worker, drafter: Drafter, stats: Stats, *, auto: bool) -> Lane:
         raise AssertionError("nothing runs at the same time here")

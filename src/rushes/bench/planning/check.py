@@ -86,13 +86,16 @@ def run_cases(
 def typical(devices: Sequence[Device]) -> Device:
     """The median of each figure of a machine that was measured several times."""
 
-    def median(name: str, some: Sequence[Device]) -> float:
-        return statistics.median(getattr(device, name) for device in some)
+    def of(some: Sequence[Device], half: Device | None) -> Device:
+        def median(name: str) -> float:
+            return statistics.median(getattr(device, name) for device in some)
+
+        bandwidth, flops = median("bandwidth"), median("flops")
+        layer_s, pass_s = median("layer_s"), median("pass_s")
+        return replace(some[0], bandwidth=bandwidth, flops=flops, layer_s=layer_s, pass_s=pass_s, half=half)
 
     halves = [device.half for device in devices if device.half is not None]
-    names = ("bandwidth", "flops", "layer_s", "pass_s")
-    half = None if not halves else replace(halves[0], **{name: median(name, halves) for name in names})
-    return replace(devices[0], **{name: median(name, devices) for name in names}, half=half)
+    return of(devices, of(halves, None) if halves else None)
 
 
 def times(results: Sequence[Result]) -> tuple[float, float]:
@@ -175,7 +178,7 @@ def main() -> None:
         plan = predicted(case, replace(setting, workload=replace(load, new_tokens=length)), runs[case.name][0])
         rows.append(row(case.name, times(runs[case.name]), plain, plan))
     report = {
-        "about": "Measured runs of the stand-in pair beside the predictions of `rushes plan`; medians of the runs and of the machine.",
+        "about": "Measured runs of the stand-in pair beside what `rushes plan` predicts; medians of runs and machine.",
         "within": WITHIN,
         "repeats": asked.repeats,
         "cores": os.cpu_count(),
