@@ -39,6 +39,9 @@ def small_pair(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--lengths", "12,x"), "--lengths are numbers"),
         (("--standin", "Qwen/Qwen2.5-VL-7B-Instruct"), "TARGET,DRAFT"),
         (("--samples", 0), "samples"),
+        (("--preset", "hippo", "--keep", 0.2), "shares of its own"),
+        (("--draft-device", "cpu"), "stand-ins share one device"),
+        (("--pair", "a,"), "--pair is demo or TARGET,DRAFT"),
         (("--frames", 2, "--fps", 1), "fps"),
         (("--dtype", "int8"), "int8"),
         (("--compare", "a.json", "b.json"), "cannot read a.json"),
@@ -144,7 +147,7 @@ def test_growth_is_in_the_results(rushes: Run, tmp_path: Path) -> None:
 
 
 def test_a_comparison_tells_a_script(rushes: Run, tmp_path: Path) -> None:
-    assert rushes("bench", *QUICK, "--methods", "ar,sd", "--out", tmp_path).code == 0
+    assert rushes("bench", *QUICK, "--methods", "ar,sd", "--repeats", 2, "--out", tmp_path).code == 0
     path = tmp_path / "results.json"
     same = rushes("bench", "--compare", path, path)
     assert same.code == 0
@@ -155,6 +158,9 @@ def test_a_comparison_tells_a_script(rushes: Run, tmp_path: Path) -> None:
     worse = rushes("bench", "--compare", path, tmp_path / "new.json")
     assert worse.code == 1
     assert "1 of" in worse.out
+    made["rows"][1]["answers"] = 1  # one answer has no interval, and tells nothing
+    (tmp_path / "new.json").write_text(json.dumps(made))
+    assert rushes("bench", "--compare", path, tmp_path / "new.json").code == 0
 
 
 def test_no_space_left_is_one_line(rushes: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

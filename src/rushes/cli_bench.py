@@ -36,7 +36,9 @@ def bench(
     samples: Annotated[int, typer.Option(help="Videos or questions, at most.", min=1)] = 3,
     repeats: Annotated[int, typer.Option(help="Runs of each method on each of them.", min=1)] = 3,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of each answer, at most.", min=2)] = 120,
-    keep: Annotated[float, typer.Option(help="Share of the video tokens that the draft sees, 0 to 1.")] = 0.1,
+    keep: Annotated[
+        float | None, typer.Option(help="Share of the video tokens that the draft sees, 0 to 1; 0.1 by default.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="Take so many frames of each video.")] = None,
     fps: Annotated[float | None, typer.Option(help="Take so many frames a second.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results; a run that was interrupted goes on there.")] = Path(
@@ -71,13 +73,17 @@ def bench(
     names = [name.strip() for name in (methods or METHODS).split(",") if name.strip()]
     if not names:
         raise RushesError("no methods given; --methods ar,sd,specvlm compares three")
-    trials = named(preset) if preset is not None else listed(names, keep)
+    if preset is not None and keep is not None:
+        raise RushesError("--preset has shares of its own; leave --keep, or use --methods")
+    trials = named(preset) if preset is not None else listed(names, 0.1 if keep is None else keep)
     for trial in trials:
         Settings(method=trial.method if trial.ours else "ar", keep=trial.keep, max_new_tokens=max_new_tokens)
     if standin is not None and pair != "demo":
         raise RushesError("--standin and --pair exclude each other")
-    if pair != "demo" and len(pair.split(",")) != 2:
+    if pair != "demo" and len([name for name in pair.split(",") if name.strip()]) != 2:
         raise RushesError(f"--pair is demo or TARGET,DRAFT, got {pair!r}")
+    if draft_device is not None and pair == "demo":
+        raise RushesError("--draft-device is for --pair TARGET,DRAFT; stand-ins share one device")
     if data is not None and videos != "demo":
         raise RushesError("--data and --videos exclude each other")
     if prompt is not None and (videos == "demo" or data is not None):
@@ -153,10 +159,11 @@ def _run(trials: Any, asked: dict[str, Any], *, source: Any, videos: Any, out: P
             pair = pair_of(standin, place, torch.bfloat16 if dtype == "auto" else getattr(torch, dtype))
     elif pair_name == "demo":
         with working("loading the stand-in pair"):
-            pair = bundled.standins(device or "cpu", torch.bfloat16 if dtype == "auto" else getattr(torch, dtype))
+            place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+            pair = bundled.standins(place, torch.bfloat16 if dtype == "auto" else getattr(torch, dtype))
         typer.echo(about(pair))
     else:
-        target, draft = pair_name.split(",")
+        target, draft = (name.strip() for name in pair_name.split(","))
         pair = load_pair(target, draft, device, draft_device, dtype)
     made, bench = measure(pair, trials, questions, out, asked=asked, **how)
     conclude(made, bench, out, typer.echo)

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from families import FAMILIES
-from rushes import Pair
+from rushes import Pair, RushesError
 from rushes.bench import growth, plots
 
 
@@ -22,14 +22,15 @@ def test_every_family_is_measured_behind_every_length(family: str, monkeypatch: 
         return original(self, embeds, positions, cache, *rest, **more)
 
     monkeypatch.setattr(type(pair.target), "forward", spy)
-    made = growth.growth(pair, 0.5, (8, 64))
+    made, reason = growth.growth(pair, 0.5, (8, 64))
+    assert reason is None
     assert [row["video_tokens"] for row in made] == [8, 64]
     assert all(row[name] > 0 for row in made for name in ("target", "draft", "draft_pruned"))
     assert set(seen) == {growth.TEXT + tokens for tokens in (8, 4, 64, 32)}
 
 
 def test_without_a_draft_there_is_one_curve() -> None:
-    made = growth.growth(Pair(FAMILIES["qwen2_5_vl"].make(0)), 0.5, (8,))
+    made, _ = growth.growth(Pair(FAMILIES["qwen2_5_vl"].make(0)), 0.5, (8,))
     assert set(made[0]) == {"video_tokens", "keep", "target"}
     assert set(plots.curves(made)) == {"target"}
 
@@ -51,3 +52,18 @@ def test_the_plot_draws_the_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(files) == 1
     assert drawn == list(plots.curves(points).values())
     assert drawn[0][1] == pytest.approx([80, 90, 100, 110])
+
+
+def test_a_length_without_memory_ends_the_curve_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(FAMILIES["qwen2_5_vl"].make(0))
+    original = pair.target.new_cache
+
+    def small(capacity: int) -> Any:
+        if capacity > 60:
+            raise RushesError("no memory for the cache")
+        return original(capacity)
+
+    monkeypatch.setattr(pair.target, "new_cache", small)
+    made, reason = growth.growth(pair, 0.5, (8, 64, 16))
+    assert [row["video_tokens"] for row in made] == [8]
+    assert reason == "64 video tokens: no memory for the cache"

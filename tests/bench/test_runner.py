@@ -66,7 +66,8 @@ class FakePair:
 
     def check(self, question: Question, plain: list[int], tokens: list[int]) -> dict[str, Any]:
         self.checks += 1
-        at = next(i for i, (a, b) in enumerate(zip(plain, tokens, strict=True)) if a != b)
+        same = min(len(plain), len(tokens))
+        at = next((i for i in range(same) if plain[i] != tokens[i]), same)
         return {"identical": False, "first_divergence": at, "logit_gap": 0.5}
 
 
@@ -131,7 +132,7 @@ def test_rows_are_medians_of_ratios_within_a_round(tmp_path: Path) -> None:
     assert not rows["slow"]["lossless"]
     assert not rows["slow"]["identical"]
     assert rows["slow"]["divergences"] == [
-        {"sample": f"{i}.mp4", "first_divergence": 2, "logit_gap": 0.5} for i in (0, 2)
+        {"sample": f"{i}.mp4", "first_divergence": 2, "logit_gap": 0.5} for _ in range(2) for i in (0, 2)
     ]
     assert rows["slow"]["quality"] == 0.5
     assert rows["slow"]["retention"] == 0.5
@@ -180,9 +181,66 @@ def test_no_space_left_keeps_what_was_written(tmp_path: Path, monkeypatch: pytes
     assert len(Journal(tmp_path / "j", ASKED)) == 1
 
 
+def test_an_answer_of_one_token_has_no_speed_and_ends_no_run(tmp_path: Path) -> None:
+    class Short(FakePair):
+        def answer(self, trial: Trial, question: Question, *, short: bool = False) -> dict[str, Any]:
+            made = super().answer(trial, question, short=short)
+            if question.video == "0.mp4" or trial.name == "fast":
+                made |= {"token_ids": [1], "tokens": 1, "decode_s": 0.0}
+            return made
+
+    journal = Journal(tmp_path / "j", ASKED)
+    run(Short(), TRIALS, QUESTIONS, journal, repeats=1)
+    rows = {row["method"]: row for row in rows_of(TRIALS, journal)}
+    assert rows["fast"]["speedup_decode"] is rows["fast"]["tokens_per_second"] is None
+    assert rows["fast"]["speedup_end_to_end"] > 0
+    assert rows["ar"]["speedup_decode"] == 1
+    assert rows["ar"]["answers"] == 3
+
+
+def test_tokens_that_come_with_the_prefill_are_not_decoded(tmp_path: Path) -> None:
+    class Window(FakePair):
+        def answer(self, trial: Trial, question: Question, *, short: bool = False) -> dict[str, Any]:
+            made = super().answer(trial, question, short=short)
+            return made | {"first_tokens": 3, "decode_s": 1.0} if trial.name == "fast" else made
+
+    journal = Journal(tmp_path / "j", ASKED)
+    run(Window(), TRIALS[:2], QUESTIONS, journal, repeats=1)
+    row = rows_of(TRIALS[:2], journal)[1]
+    assert row["per_token_s"] == 1  # one token of four
+    assert row["speedup_decode"] == pytest.approx((11 / 3) / 1)
+
+
+def test_a_comparison_that_fails_is_not_the_end(tmp_path: Path) -> None:
+    class Full(FakePair):
+        def check(self, question: Question, plain: list[int], tokens: list[int]) -> dict[str, Any]:
+            raise RushesError("no memory")
+
+    journal = Journal(tmp_path / "j", ASKED)
+    run(Full(), TRIALS, QUESTIONS[:1], journal, repeats=1)
+    assert rows_of(TRIALS, journal)[2]["divergences"] == [{"sample": "0.mp4", "first_divergence": 2, "logit_gap": None}]
+
+
+def test_repeats_are_no_videos_of_their_own(tmp_path: Path) -> None:
+    class Mixed(FakePair):
+        def answer(self, trial: Trial, question: Question, *, short: bool = False) -> dict[str, Any]:
+            made = super().answer(trial, question, short=short)
+            wrong = trial.name == "fast" and question.video in ("0.mp4", "3.mp4")
+            return made | {"text": "wrong" if wrong else "right"}
+
+    many = [Question(f"{i}.mp4", "?", score=lambda text: float(text == "right")) for i in range(12)]
+    spreads = []
+    for repeats in (1, 4):
+        journal = Journal(tmp_path / str(repeats), ASKED)
+        run(Mixed(), TRIALS[:2], many, journal, repeats=repeats)
+        spreads.append(rows_of(TRIALS[:2], journal)[1]["retention_interval"])
+    assert spreads[0] == spreads[1]
+
+
 def results(**figures: Any) -> dict[str, Any]:
     row = {
         "method": "specvlm",
+        "answers": 4,
         "lossless": True,
         "identical": True,
         "identical_share": 1.0,

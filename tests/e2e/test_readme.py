@@ -184,3 +184,14 @@ def test_the_overlaps_figures_are_those_of_the_committed_run() -> None:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert cells[1:] == [parallelvlm, hippo, f"{always}, {always_hippo}"]
         assert all(row["identical"] for row in report[situation])
+
+
+def test_the_planners_figures_are_those_of_the_committed_check() -> None:
+    report = json.loads((ROOT / "results" / "plan.json").read_text())
+    for row in report["rows"]:
+        assert all(abs(row["error"][f"speedup_{what}"]) <= 0.2 for what in ("decode", "end_to_end")), row["method"]
+        assert all(abs(row["error"][what]) <= 0.3 for what in ("decoding_s", "total_s")), row["method"]
+    met = sum(claim["within"] for claim in report["papers"])
+    words = {7: "seven", 8: "eight", 9: "nine", 10: "ten"}
+    assert len(report["papers"]) == 15
+    assert f"meets {words[met]} within 10 %" in README

@@ -60,11 +60,14 @@ def measure(
     with progress(len(trials) * len(questions) * repeats) as advance:
         run(bench, trials, questions, journal, repeats=repeats, each=advance)
     made = report(TITLE, trials, journal, about)
-    if lengths:
-        made["growth"] = growth(pair, trials[-1].keep, lengths)
     if not made["rows"]:
         raise RushesError(f"nothing could be measured; the first reason: {made['skipped'][0]['reason']}")
     save(made, out)
+    if lengths:
+        made["growth"], reason = growth(pair, trials[-1].keep, lengths)
+        if reason is not None:
+            made["skipped"].append({"trial": "growth", "sample": "longer videos", "reason": reason})
+        save(made, out)
     return made, bench
 
 

@@ -17,7 +17,8 @@ class Change:
     """One figure of one method in two runs.
 
     Attributes:
-        verdict: "worse", "better" or "same"; the two intervals do not touch unless it is "same".
+        verdict: "worse", "better" or "same"; the two intervals do not touch unless it is "same". "unknown" where a run
+            had one answer only, which has no interval.
     """
 
     method: str
@@ -60,8 +61,10 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
             spreads = (was.get(f"{figure}_interval"), row.get(f"{figure}_interval"))
             if None in values or None in spreads or row["method"] == "ar":
                 continue
-            made.append(Change(row["method"], figure, *values, _verdict(*spreads)))
-        if before.get(row["method"], {}).get("identical") and not row["identical"] and row["lossless"]:
+            few = min(was.get("answers", 0), row.get("answers", 0)) < 2
+            made.append(Change(row["method"], figure, *values, "unknown" if few else _verdict(*spreads)))
+        judged = row.get("identical_share") is not None
+        if judged and before.get(row["method"], {}).get("identical") and not row["identical"] and row["lossless"]:
             made.append(Change(row["method"], "identical", 1.0, float(row["identical_share"] or 0), "worse"))
     return made
 

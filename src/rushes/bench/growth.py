@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rushes.errors import RushesError
 from rushes.models.base import VideoLM
 from rushes.pair import Pair
 from rushes.stats import wait_for
@@ -17,7 +18,7 @@ PASSES = 7
 
 
 @torch.inference_mode()
-def growth(pair: Pair, keep: float, lengths: Sequence[int] = LENGTHS) -> list[dict[str, Any]]:
+def growth(pair: Pair, keep: float, lengths: Sequence[int] = LENGTHS) -> tuple[list[dict[str, Any]], str | None]:
     """Seconds of one pass over one row, with caches as long as a video of so many tokens makes them.
 
     What stands in the cache does not change what a pass costs, so nothing is prefilled: lengths beyond what a model was
@@ -28,16 +29,20 @@ def growth(pair: Pair, keep: float, lengths: Sequence[int] = LENGTHS) -> list[di
         lengths: Numbers of video tokens.
 
     Returns:
-        For each length the medians, in seconds: `target`, `draft` (sees everything), `draft_pruned`.
+        For each length the medians, in seconds: `target`, `draft` (sees everything), `draft_pruned`; up to the first
+        length that there is no memory for, and the reason why not further.
     """
-    made = []
+    made: list[dict[str, Any]] = []
     for length in lengths:
-        row: dict[str, Any] = {"video_tokens": length, "keep": keep, "target": pass_s(pair.target, length)}
-        if pair.draft is not None:
-            row["draft"] = pass_s(pair.draft, length)
-            row["draft_pruned"] = pass_s(pair.draft, int(keep * length))
+        try:
+            row: dict[str, Any] = {"video_tokens": length, "keep": keep, "target": pass_s(pair.target, length)}
+            if pair.draft is not None:
+                row["draft"] = pass_s(pair.draft, length)
+                row["draft_pruned"] = pass_s(pair.draft, int(keep * length))
+        except (RushesError, torch.OutOfMemoryError) as error:
+            return made, f"{length} video tokens: {error}"
         made.append(row)
-    return made
+    return made, None
 
 
 def pass_s(model: VideoLM, video_tokens: int) -> float:

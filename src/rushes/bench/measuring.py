@@ -49,7 +49,10 @@ class PairBench:
     def check(self, question: Question, plain: list[int], tokens: list[int]) -> dict[str, Any]:
         """An answer held against plain decoding's."""
         inputs, _ = self._inputs(question)
-        found = self.pair.compare(inputs, plain, tokens)
+        try:
+            found = self.pair.compare(inputs, plain, tokens)
+        except torch.OutOfMemoryError as error:
+            raise RushesError("out of GPU memory for the comparison") from error
         return {
             "identical": found.identical,
             "first_divergence": found.first_divergence,
@@ -108,19 +111,20 @@ class PairBench:
             try:
                 out = pair.target.model.generate(**on_device, do_sample=False, max_new_tokens=length, **more)
             except (ValueError, TypeError, RuntimeError, AttributeError, IndexError, KeyError) as error:
-                if not assisted:
-                    raise
-                raise RushesError(f"transformers' assisted generation fails on this pair: {error}") from error
+                what = "assisted generation" if assisted else "generate"
+                raise RushesError(f"transformers' {what} fails on this pair: {error}") from error
             passes = counted.calls
         ended = time.perf_counter()
         tokens = out[0, inputs["input_ids"].shape[1] :].tolist()
-        # Assisted, the first tokens come with the whole first window.
+        # Assisted, the first pass gives the tokens of a whole window.
+        first_tokens = clock.first_length - inputs["input_ids"].shape[1] if assisted else 1
         first = clock.times[1] if not assisted and len(clock.times) > 1 else clock.times[0]
-        accepted = (len(tokens) - 1) / max(1, passes - 1) - 1 if assisted else 0.0
+        accepted = len(tokens) / max(1, passes) - 1 if assisted else 0.0
         return {
             "token_ids": tokens,
             "text": pair.processor.tokenizer.decode(tokens, skip_special_tokens=True),
             "tokens": len(tokens),
+            "first_tokens": first_tokens,
             "decode_s": (ended if assisted else clock.times[-1]) - first,
             "total_s": ended - started,
             "ttft_s": first - started,
@@ -140,6 +144,7 @@ class Clock(transformers.generation.streamers.BaseStreamer):
 
     def __init__(self) -> None:
         self.times: list[float] = []
+        self.first_length = 0  # of prompt and answer, when a stopping criterion is first asked
 
     def put(self, value: Any) -> None:
         self.times.append(time.perf_counter())
@@ -150,6 +155,7 @@ class Clock(transformers.generation.streamers.BaseStreamer):
     def stopping(self, input_ids: torch.Tensor, scores: Any, **more: Any) -> torch.Tensor:
         """A stopping criterion that never stops: it is asked whenever tokens are there."""
         self.times.append(time.perf_counter())
+        self.first_length = self.first_length or input_ids.shape[1]
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 

@@ -28,8 +28,8 @@ def machine(pair: Pair) -> dict[str, Any]:
     sizes = None if pair.processor is None else getattr(getattr(pair.processor, "video_processor", None), "size", None)
     return {
         "parameters": {name: parameters(model.model) for name, model in models.items()},
-        "dtype": str(pair.target.dtype).removeprefix("torch."),
-        "device": str(pair.target.device),
+        "dtype": {name: str(model.dtype).removeprefix("torch.") for name, model in models.items()},
+        "device": {name: str(model.device) for name, model in models.items()},
         "gpus": [torch.cuda.get_device_name(gpu) for gpu in gpus],
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
@@ -47,12 +47,18 @@ def machine(pair: Pair) -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The commit of the source, where it is a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__)
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, timeout=5, check=False)
+
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
+        # An installed package may lie in somebody else's repository.
+        ours = git("ls-files", "--error-unmatch", here.name).returncode == 0
+        done = git("rev-parse", "HEAD") if ours else None
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return done.stdout.strip() or None if done is not None and done.returncode == 0 else None
 
 
 def report(title: str, trials: Sequence[Trial], journal: Journal, about: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def _row(trial: Trial, mine: dict[tuple[str, int], Record], plain: dict[tuple[st
     both = [(one, plain[key]) for key, one in mine.items() if key in plain]
     answers = list(mine.values())
     checks = [one["check"] for one in answers if "check" in one]
-    scored = [(one["score"], base["score"]) for one, base in both if one.get("score") is not None]
+    scored = _scores(both)
     row: dict[str, Any] = {
         "method": trial.name,
         "recipe": trial.method,
@@ -48,20 +48,19 @@ def _row(trial: Trial, mine: dict[tuple[str, int], Record], plain: dict[tuple[st
         "answers": len(answers),
         "lossless": all(one["lossless"] for one in answers),
     }
-    for name, value in {
-        "speedup_decode": lambda one, base: _per_token(base) / _per_token(one),
-        "speedup_end_to_end": lambda one, base: (base["total_s"] / base["tokens"]) / (one["total_s"] / one["tokens"]),
-    }.items():
-        median, spread = _median(both, value)
-        row[name], row[f"{name}_interval"] = median, spread
     alone = [(one, one) for one in answers]
-    for name, value in {
-        "tokens_per_second": lambda one, _: 1 / _per_token(one),
-        "time_to_first_token_s": lambda one, _: one["ttft_s"],
-        "per_token_s": lambda one, _: _per_token(one),
-        "total_s": lambda one, _: one["total_s"],
-    }.items():
-        row[name], row[f"{name}_interval"] = _median(alone, value)
+    decoded = [pair for pair in both if all(map(_decoded, pair))]
+    long = [pair for pair in alone if _decoded(pair[0])]
+    figures: dict[str, tuple[list[tuple[Record, Record]], Callable[[Record, Record], float]]] = {
+        "speedup_decode": (decoded, lambda one, base: _per_token(base) / _per_token(one)),
+        "speedup_end_to_end": (both, lambda one, base: _whole(base) / _whole(one)),
+        "tokens_per_second": (long, lambda one, _: 1 / _per_token(one)),
+        "time_to_first_token_s": (alone, lambda one, _: one["ttft_s"]),
+        "per_token_s": (long, lambda one, _: _per_token(one)),
+        "total_s": (alone, lambda one, _: one["total_s"]),
+    }
+    for name, (pairs, value) in figures.items():
+        row[name], row[f"{name}_interval"] = _median(pairs, value)
     for name in ("accepted_per_round", "accepted_between_rejections", "mean_acceptance_length", "overhead_share"):
         row[name] = statistics.fmean(one[name] for one in answers)
     row["kept_tokens"] = round(statistics.fmean(one["kept_tokens"] for one in answers))
@@ -82,9 +81,28 @@ def _row(trial: Trial, mine: dict[tuple[str, int], Record], plain: dict[tuple[st
     return row
 
 
+def _decoded(record: Record) -> bool:
+    """Was there anything to decode behind the first tokens, which belong to the prefill?"""
+    return bool(record["tokens"] > record.get("first_tokens", 1) and record["decode_s"] > 0)
+
+
 def _per_token(record: Record) -> float:
-    """Seconds for each token behind the first, which belongs to the prefill."""
-    return float(record["decode_s"]) / max(1, record["tokens"] - 1)
+    """Seconds for each token behind those that came with the prefill."""
+    return float(record["decode_s"]) / (record["tokens"] - record.get("first_tokens", 1))
+
+
+def _whole(record: Record) -> float:
+    """Seconds for each token, end to end."""
+    return float(record["total_s"]) / max(1, record["tokens"])
+
+
+def _scores(pairs: Sequence[tuple[Record, Record]]) -> list[tuple[float, float]]:
+    """The score of every sample and plain decoding's, means of its repeats: these are not videos of their own."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for one, base in pairs:
+        if one.get("score") is not None and base.get("score") is not None:
+            found.setdefault(one["sample"], []).append((one["score"], base["score"]))
+    return [(statistics.fmean(a for a, _ in some), statistics.fmean(b for _, b in some)) for some in found.values()]
 
 
 def _retention(scored: list[tuple[float, float]]) -> tuple[float, tuple[float, float]] | None:

@@ -66,14 +66,19 @@ def _ratio(videos: list[tuple[T, T]], score: Callable[[Sequence[T]], float], rou
     if score([theirs for _, theirs in videos]) == 0:
         raise ValueError("plain decoding scores 0: there is nothing to keep")
 
-    def kept(drawn: Sequence[tuple[T, T]]) -> float:
+    def kept(drawn: Sequence[tuple[T, T]]) -> float | None:
         base = score([theirs for _, theirs in drawn])
-        return score([ours for ours, _ in drawn]) / base if base else 1.0
+        return score([ours for ours, _ in drawn]) / base if base else None
 
-    return Retention(kept(videos), *_interval(videos, kept, rounds), len(videos))
+    whole = kept(videos)
+    assert whole is not None, "plain decoding's score was looked at above"
+
+    return Retention(whole, *_interval(videos, kept, rounds), len(videos))
 
 
-def _interval(videos: list[T], value: Callable[[Sequence[T]], float], rounds: int) -> tuple[float, float]:
+def _interval(videos: list[T], value: Callable[[Sequence[T]], float | None], rounds: int) -> tuple[float, float]:
+    """Draws that have no value, as where plain decoding scores 0, say nothing and do not count."""
     dice = random.Random(0)
-    found = sorted(value(dice.choices(videos, k=len(videos))) for _ in range(rounds))
-    return found[int(0.025 * rounds)], found[int(0.975 * rounds)]
+    drawn = (value(dice.choices(videos, k=len(videos))) for _ in range(rounds))
+    found = sorted(one for one in drawn if one is not None)
+    return found[int(0.025 * len(found))], found[int(0.975 * len(found))]

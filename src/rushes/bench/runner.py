@@ -72,12 +72,22 @@ def _record(bench: Bench, trial: Trial, question: Question, warm: set[str]) -> d
 def _judged(
     bench: Bench, trial: Trial, question: Question, record: dict[str, Any], journal: Journal, repeat: int
 ) -> dict[str, Any]:
-    """What is known of an answer beside its speed, once for each sample."""
+    """What is known of an answer beside its speed."""
     made: dict[str, Any] = {}
     if question.score is not None:
         made["score"] = question.score(record["text"])
     plain = record if trial.name == PLAIN else journal[PLAIN, question.name, repeat]
-    if repeat == 0 and "error" not in plain:
-        same = plain["token_ids"] == record["token_ids"]
-        made["check"] = {"identical": True} if same else bench.check(question, plain["token_ids"], record["token_ids"])
+    if "error" not in plain:  # in every repeat: what hangs on the clock may differ in one of them
+        made["check"] = _check(bench, question, plain["token_ids"], record["token_ids"])
     return made
+
+
+def _check(bench: Bench, question: Question, plain: list[int], tokens: list[int]) -> dict[str, Any]:
+    if plain == tokens:
+        return {"identical": True}
+    try:
+        return bench.check(question, plain, tokens)
+    except RushesError:  # the answer was measured all the same
+        same = min(len(plain), len(tokens))
+        first = next((i for i in range(same) if plain[i] != tokens[i]), same)
+        return {"identical": False, "first_divergence": first, "logit_gap": None}

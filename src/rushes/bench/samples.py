@@ -35,7 +35,10 @@ def of_data(spec: str, samples: int) -> tuple[list[Question], Data]:
         RushesError: As `open_data`, and no sample that can be used.
     """
     data = open_data(spec)
-    return [_question(sample) for sample in islice(_whole(data), samples)], data
+    questions = [_question(sample) for sample in islice(_whole(data), samples)]
+    if not questions:
+        raise RushesError(f"no samples: {data.skipped[0].id} was skipped: {data.skipped[0].reason}")
+    return questions, data
 
 
 def _whole(data: Data) -> Iterator[Sample]:

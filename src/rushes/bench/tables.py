@@ -44,7 +44,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     drafted = row["recipe"] not in (PLAIN, STOCK)
     return [
         row["method"],
-        f"{row['tokens_per_second']:.1f}",
+        "-" if row["tokens_per_second"] is None else f"{row['tokens_per_second']:.1f}",
         _ratio(row, "speedup_decode"),
         _ratio(row, "speedup_end_to_end"),
         f"{row['time_to_first_token_s']:.2f} s",
@@ -76,7 +76,7 @@ def _identical(row: dict[str, Any]) -> str:
 
 def print_changes(changes: Sequence[Change], say: Say) -> None:
     """What a comparison found: what got worse first."""
-    order = {"worse": 0, "better": 1, "same": 2}
+    order = {"worse": 0, "better": 1, "same": 2, "unknown": 3}
     found = sorted(changes, key=lambda change: order[change.verdict])
     lines = [[one.method, one.figure, f"{one.old:.3f}", f"{one.new:.3f}", one.verdict] for one in found]
     print_table(("method", "figure", "old", "new", "beyond the noise"), lines, say)
