@@ -26,7 +26,7 @@ def run(command: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def demo() -> subprocess.CompletedProcess[str]:
     return run("make demo")
 
