@@ -101,6 +101,8 @@ def test_answers_resume_where_they_stopped(tmp_path: Path, monkeypatch: pytest.M
     out = tmp_path / "lines.jsonl"
     front.answers(out, range(1), settings, questions=True)
     first = out.read_text()
+    with out.open("a") as lines:
+        lines.write('{"video": 1, "ro')  # a kill in the middle of a line
     front.answers(out, range(2), settings, questions=True)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert out.read_text().startswith(first)

@@ -28,7 +28,7 @@ class Journal:
         self.path = path
         self._found: dict[Key, dict[str, Any]] = {}
         try:
-            lines = _whole_lines(path)
+            lines = whole_lines(path)
             if lines and json.loads(lines[0]) != asked:
                 raise RushesError(f"{path} holds another run; choose another --out, or delete the file to start anew")
             for line in lines[1:]:
@@ -79,7 +79,7 @@ class Journal:
                 raise
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def whole_lines(path: Path) -> list[bytes]:
     """The complete lines of a file; what a kill left behind the last of them is cut off."""
     if not path.exists():
         return []

@@ -1,6 +1,6 @@
 """Speed against quality of loose verification on the bundled pair: `python -m rushes.demo.front --help`.
 
-Three steps, each its own command, each resumable:
+Three steps, each its own command; `answers` goes on where it was interrupted:
 
     answers   the pair answers held-out videos under every setting, in fp32; one line of JSON for each video
     speeds    the same settings timed on the stand-in pair, interleaved
@@ -19,6 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from rushes.bench.journal import whole_lines
 from rushes.demo import bundled
 from rushes.demo.facts import facts_of
 from rushes.demo.front_report import report
@@ -36,7 +37,7 @@ NEW_TOKENS = 256
 
 def answers(out: Path, numbers: range, settings: tuple[Setting, ...], questions: bool) -> None:
     """Append a line for each video that `out` does not hold yet."""
-    done = {json.loads(line)["video"] for line in out.read_text().splitlines()} if out.exists() else set()
+    done = {json.loads(line)["video"] for line in whole_lines(out)}
     pair = bundled.pair()
     console = Console(stderr=True)
     left = [number for number in numbers if number not in done]

@@ -24,7 +24,8 @@ class Fly:
     Args:
         nats: Entropy of the target's three likeliest tokens, among themselves, below which it is sure.
         ahead: Candidates behind a mismatch that must match.
-        strict: Last positions of a window where nothing is relaxed.
+        strict: Last positions of a window where nothing is relaxed. A window that is no longer than this is verified
+            exactly: give the drafter more, such as the paper's `chain:gamma=15`.
         guards: As of `LVSpec`.
     """
 
