@@ -104,6 +104,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert rushes(*asked).code == 0
     assert (tmp_path / "answers.jsonl").read_text().startswith(kept)
     assert {row["answers"] for row in json.loads((tmp_path / "results.json").read_text())["rows"]} == {2}
+    again = rushes(*asked)
+    assert "4 answers were there already" in again.out
     other = rushes("bench", *QUICK, "--methods", "ar,sd", "--out", tmp_path)
     assert other.code == 2
     assert "holds another run" in other.err

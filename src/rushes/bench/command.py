@@ -57,6 +57,7 @@ def measure(
         **machine(pair),
     }
     journal = Journal(out / "answers.jsonl", {"schema": about["versions"]["rushes"], **about})
+    bench.found = len(journal)
     with progress(len(trials) * len(questions) * repeats) as advance:
         run(bench, trials, questions, journal, repeats=repeats, each=advance)
     made = report(TITLE, trials, journal, about)
@@ -76,9 +77,10 @@ def conclude(made: dict[str, Any], bench: PairBench, out: Path, say: Say) -> Non
     print_rows(made["rows"], say)
     for one in made["skipped"]:
         say(f"skipped: {one['trial']} on {one['sample']}: {one['reason']}")
-    main = {row["method"] for row in made["rows"] if not row["group"]}
-    timelines = {name: result.timeline for name, result in bench.last.items() if name in main}
-    page = publish(made, out, dict(list(timelines.items())[:SHOWN]))
+    if bench.found:
+        say(f"{bench.found} answers were there already; delete {out / 'answers.jsonl'} to measure them anew")
+    main = [row["method"] for row in made["rows"] if not row["group"]][:SHOWN]
+    page = publish(made, out, main, {name: result.timeline for name, result in bench.last.items()})
     say(f"Figures: {out / 'results.json'}\nReport: {page}")
 
 

@@ -27,11 +27,13 @@ class PairBench:
 
     Attributes:
         last: Trial -> its last result, of methods of `rushes`.
+        found: Answers that an earlier run had left.
     """
 
     def __init__(self, pair: Pair, max_new_tokens: int, *, frames: int | None = None, fps: float | None = None) -> None:
         self.pair = pair
         self.last: dict[str, Result] = {}
+        self.found = 0
         self._length = max_new_tokens
         self._frames, self._fps = frames, fps
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: `results.json`, and pictures and a page made from nothing but that."""
+"""What a run leaves behind: `results.json`, and a page of that and of the timelines."""
 
 import json
 import os
@@ -84,8 +84,12 @@ def save(made: Mapping[str, Any], out: Path) -> Path:
     return path
 
 
-def publish(made: dict[str, Any], out: Path, timelines: Mapping[str, Timeline]) -> Path:
+def publish(made: dict[str, Any], out: Path, shown: Sequence[str], timelines: Mapping[str, Timeline]) -> Path:
     """Draw the plots and the timelines, and write `report.html`.
+
+    Args:
+        shown: Methods whose timelines belong into the page; one that did not run again keeps what an earlier run drew.
+        timelines: Of those that ran.
 
     Raises:
         RushesError: A file cannot be written.
@@ -96,9 +100,12 @@ def publish(made: dict[str, Any], out: Path, timelines: Mapping[str, Timeline]) 
 
     folder = make_folder(out / "plots")
     drawn: dict[str, Path] = {}
-    for name, timeline in timelines.items():
-        drawn[name] = folder / f"timeline-{len(drawn):02d}.png"
-        draw_timeline(timeline, drawn[name], name)
+    for i, name in enumerate(shown):
+        picture = folder / f"timeline-{i:02d}.png"
+        if name in timelines:
+            draw_timeline(timelines[name], picture, name)
+        if picture.exists():
+            drawn[name] = picture
     path = out / "report.html"
     with whole(path) as temporary:
         temporary.write_text(page(made, draw_all(made, folder), drawn))

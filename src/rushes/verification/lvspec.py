@@ -38,7 +38,7 @@ class LVSpec:
         at: Which state stands for a candidate: the one at the "token" itself, as in the paper, or the one "before" it,
             from which the target's own choice in its place comes (our reading: what that state sees of the video is
             what the word depends on; the state at the token already looks for the next one).
-        reference: What lambda is a share of: the round's candidates ("window"), or all candidates of the answer so far ("answer").
+        reference: What lambda is a share of: the round's candidates ("window"), or all candidates so far ("answer").
         guards: What is never relaxed; "none" for nothing.
     """
 
