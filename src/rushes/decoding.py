@@ -1,7 +1,7 @@
 """The loop: from processor inputs to tokens, readable top to bottom."""
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -9,11 +9,10 @@ from torch import Tensor
 
 from rushes.choosing import Choice
 from rushes.drafting.own import SelfState
-from rushes.errors import RushesError
 from rushes.methods import Method
 from rushes.models.base import Inputs, Prompt, VideoLM, Watch, single_request
+from rushes.options import Options, check_request
 from rushes.preparing import Preparation
-from rushes.pruning.base import budget_of
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.base import Request
 from rushes.scheduling.lane import Lane
@@ -27,34 +26,6 @@ from rushes.verification.relevance import directions
 from rushes.window import EMPTY
 
 START_UP = 8  # levels that the draft writes during the target's prefill, when they follow no measured speeds yet
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How one request is decoded.
-
-    Args:
-        keep: Share of the video tokens that the draft sees, 0..1.
-        max_new_tokens: Length limit of the answer, 1 or more.
-        sampling: Greedy by default.
-        eos: Token ids that end the answer.
-        guarded: Token ids that a loose verifier never relaxes.
-        repack_positions: Number the draft's remaining columns anew instead of keeping their own positions.
-        positions: The rule of the rope positions, "stock" or "reference"; see `VideoLM.prompt`.
-    """
-
-    keep: float = 0.1
-    max_new_tokens: int = 256
-    sampling: Sampling = field(default_factory=Sampling)
-    eos: tuple[int, ...] = ()
-    guarded: frozenset[int] = frozenset()
-    repack_positions: bool = False
-    positions: str = "stock"
-
-    def __post_init__(self) -> None:
-        budget_of(self.keep, 0)
-        if self.max_new_tokens < 1:
-            raise RushesError(f"max_new_tokens must be 1 or more, got {self.max_new_tokens}")
 
 
 @dataclass(slots=True)
@@ -140,7 +111,7 @@ def _steps(
 ) -> Generator[Progress]:
     sampling, drafter = options.sampling, method.drafter
     video_tokens = target.count(inputs)[1]
-    budget = _check(target, draft, inputs, method, options)
+    budget = check_request(target, draft, inputs, method, options)
     window = 0 if drafter is None else drafter.max_nodes
     preparation = None
     if draft is not None and method.needs_draft:
@@ -268,21 +239,6 @@ def _start_early(lane: Lane, preparation: Preparation, choice: Choice, options: 
         choice.recording.on_states = start
 
 
-def _check(target: VideoLM, draft: VideoLM | None, inputs: Inputs, method: Method, options: Options) -> int:
-    """Refuse what cannot work before any work; returns K, which does not depend on the scores."""
-    length, video_tokens = target.count(inputs)
-    _check_context(length, video_tokens, options, target, "target")
-    method.verifier.check(target.text_config.num_hidden_layers, video_tokens)
-    if method.scorer is None:
-        return 0
-    method.scorer.check(target.grids(inputs))
-    method.scorer.early_layer(target.text_config.num_hidden_layers)
-    budget = method.scorer.budget(options.keep, video_tokens)
-    if draft is not None and method.needs_draft:
-        _check_context(length - video_tokens + budget, budget, options, draft, "draft")
-    return budget
-
-
 def _watch(target: VideoLM, method: Method, video_tokens: int) -> Watch | None:
     """Where the verifier reads states of the target; nowhere without a video."""
     depth = target.text_config.num_hidden_layers
@@ -314,12 +270,3 @@ def _finished(tokens: list[int], remaining: int, options: Options) -> str | None
     if tokens and tokens[-1] in options.eos:
         return "stop"
     return "length" if remaining <= 0 else None
-
-
-def _check_context(tokens: int, video_tokens: int, options: Options, model: VideoLM, role: str) -> None:
-    if tokens + options.max_new_tokens > model.context_length:
-        raise RushesError(
-            f"the prompt has {tokens} tokens ({video_tokens} of them video) and "
-            f"{options.max_new_tokens} more were asked for; the {role} holds {model.context_length}: "
-            "use fewer frames, a shorter prompt or a smaller --max-new-tokens"
-        )

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from rushes.decoding import Options, Progress, decode
+from rushes.decoding import Progress, decode
 from rushes.detokenizer import Detokenizer
 from rushes.errors import RushesError
 from rushes.methods import Method, method
 from rushes.models.base import Inputs, VideoLM, single_request
 from rushes.models.registry import adapt
+from rushes.options import Options
 from rushes.prompting import DEFAULT_PROMPT, build_inputs, check_prompt, pixel_notes, sampling_for
 from rushes.result import Check, Event, Result, words_of
 from rushes.sampling import RepetitionPenalty

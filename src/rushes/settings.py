@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rushes.decoding import Options
 from rushes.errors import RushesError
 from rushes.methods import Method, method
 from rushes.models.base import POSITIONS
+from rushes.options import Options
 from rushes.sampling import Sampling
 
 DRAFT_POSITIONS = ("original", "repacked")

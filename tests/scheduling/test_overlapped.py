@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from rushes import Pair, RushesError
-from rushes.decoding import Options
 from rushes.methods import SCORERS
+from rushes.options import Options
 from rushes.settings import Settings
 from rushes.stats import Stats
 from tiny import contrary, noisy, tiny_qwen2_5_vl, tiny_video_inputs
