@@ -117,6 +117,24 @@ class KVCache:
             for slots in (keys, values):
                 slots[:, :, :end] = slots.index_select(2, order)
 
+    def begin_with(self, other: "KVCache", length: int) -> None:
+        """Hold the first `length` slots of another cache of the same model, and nothing else."""
+        self._data[..., :length, :] = other._data[..., :length, :]
+        self.length = length
+
+    def snug(self) -> "KVCache":
+        """A cache of no more slots than are in use; itself, where a fourth or less of it is free.
+
+        Raises:
+            RushesError: No memory for both.
+        """
+        if self.capacity - self.length <= self.capacity // 4:
+            return self
+        _, layers, _, kv_heads, _, head_dim = self._data.shape
+        made = KVCache(layers, kv_heads, head_dim, self.length, self._data.dtype, self._data.device)
+        made.begin_with(self, self.length)
+        return made
+
     def tail(self, hidden: int) -> "KVCache":
         """The same memory without the first `hidden` slots, with a counter of its own."""
         view = copy(self)

@@ -1,6 +1,6 @@
 """The loop: from processor inputs to tokens, readable top to bottom."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,9 +10,12 @@ from torch import Tensor
 from rushes.choosing import Choice
 from rushes.drafting.own import SelfState
 from rushes.methods import Method
-from rushes.models.base import Inputs, Prompt, VideoLM, Watch, single_request
+from rushes.models.base import Inputs, VideoLM, single_request
+from rushes.models.head import NOTHING
 from rushes.options import Options, check_request
 from rushes.preparing import Preparation
+from rushes.reading import WATCHED, begin, video_states, watch_of
+from rushes.recall import Recall
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.base import Request
 from rushes.scheduling.lane import Lane
@@ -62,7 +65,8 @@ def decode(
     *,
     share_features: bool = False,
     worker: Worker | None = None,
-) -> Iterator[Progress]:
+    recall: Recall | None = None,
+) -> Generator[Progress]:
     """Decode one request.
 
     Args:
@@ -72,6 +76,7 @@ def decode(
         stats: Filled in.
         share_features: The towers hold the same weights: encode the video once for both.
         worker: The draft's, for schedules that overlap; one of the request's own by default.
+        recall: What earlier requests have read and need not be read again, and where this one leaves what it reads.
 
     Yields:
         A `Progress` for the first token, one for the pruning, and one for each round.
@@ -86,17 +91,25 @@ def decode(
         assert method.drafter is not None, "no drafter to need a draft model"
         lane = method.schedule.lane(worker or Worker(draft.device), method.drafter, stats, auto=method.auto)
     timeline = stats.timeline
-    steps = _steps(target, draft, inputs, method, options, stats, share_features, lane)
+    steps = _steps(target, draft, inputs, method, options, stats, share_features, lane, recall)
     timeline.start()
     try:
         for progress in steps:
             stats.time_s["total"] = timeline.total_s = left = timeline.now()
+            if recall is not None:
+                recall.written += progress.tokens
             yield progress
             timeline.resume(left)
+    except Exception:
+        if recall is not None:
+            recall.forget()
+        raise
     finally:
         steps.close()
         if lane is not None:
             lane.close()
+        if recall is not None:
+            recall.leave()
 
 
 def _steps(
@@ -108,6 +121,7 @@ def _steps(
     stats: Stats,
     share_features: bool,
     lane: Lane | None,
+    recall: Recall | None,
 ) -> Generator[Progress]:
     sampling, drafter = options.sampling, method.drafter
     video_tokens = target.count(inputs)[1]
@@ -119,7 +133,7 @@ def _steps(
         room = options.max_new_tokens + (window if lane is None else 2 * (window + 1))
         own = _penalty(draft, inputs, sampling)
         preparation = Preparation(
-            draft, inputs, options.positions, options.repack_positions, room, sampling, own, stats
+            draft, inputs, options.positions, options.repack_positions, room, sampling, own, stats, recall
         )
 
     # 1. Both look at the video; the target reads everything: whatever it will emit is decided by the full video.
@@ -127,8 +141,12 @@ def _steps(
     if early and lane is not None and preparation is not None and not share_features:
         lane.run(partial(preparation.see, None, blind=budget == 0))
     with stats.work("vision", TARGET, "vision", target.device):
-        features = target.encode(inputs)
-    prompt = target.prompt(inputs, features, options.positions)
+        features = target.encode(inputs) if recall is None else recall.features("target", lambda: target.encode(inputs))
+    prompt = replace(
+        target.prompt(inputs, features, options.positions),
+        question=options.question_tokens,
+        identity=None if recall is None else recall.identity,
+    )
     choice = None
     if method.scorer is not None:
         choice = Choice(method.scorer, budget, target, prompt, features, stats)
@@ -141,12 +159,19 @@ def _steps(
         stats.cache_bytes["target"] = cache.bytes
         recording = None if choice is None or not choice.recording.watches else choice.recording
         scored = stats.time_s["scoring"]
-        watch = _watch(target, method, video_tokens)
+        watch = watch_of(target, method, video_tokens)
+        head = NOTHING if recall is None else begin(recall, prompt, cache, recording, watch, options.positions)
+        stats.reused_tokens = head.length
         hidden = target.prefill(prompt, cache, recording, watch)
         penalty = _penalty(target, inputs, sampling)
         generator = sampling.generator(target.device)
         logits = penalty(target.logits(hidden[-1:]), [[]])
-        hearing = Hearing(_video_states(watch, prompt), options.guarded)
+        seen = video_states(watch, prompt, head)
+        if recall is not None and not (drafter is not None and drafter.own):  # which will move the cache's slots about
+            shown = {} if recording is None else recording.shown
+            shown |= {} if seen is None or watch is None else {(WATCHED, watch.layer): seen}
+            recall.hold_target(options.positions, prompt, cache, shown)
+        hearing = Hearing(None if seen is None else directions(seen), options.guarded)
         stats.judge = judge = method.verifier.begin(hearing)
         verdict = judge.verify(EMPTY, logits, sampling, generator, None if lane is None else lane.guess)
         first = verdict.next_token
@@ -237,20 +262,6 @@ def _start_early(lane: Lane, preparation: Preparation, choice: Choice, options: 
         start()
     elif choice.ready is When.EARLY_LAYERS:
         choice.recording.on_states = start
-
-
-def _watch(target: VideoLM, method: Method, video_tokens: int) -> Watch | None:
-    """Where the verifier reads states of the target; nowhere without a video."""
-    depth = target.text_config.num_hidden_layers
-    layer = method.verifier.watches(depth)
-    return None if layer is None or not video_tokens else Watch(layer, depth)
-
-
-def _video_states(watch: Watch | None, prompt: Prompt) -> Tensor | None:
-    """(m, H) directions of the video tokens' states in the prefill that has just run."""
-    if watch is None or watch.states is None:
-        return None
-    return directions(watch.states[prompt.video_columns])
 
 
 def _penalty(model: VideoLM, inputs: Inputs, sampling: Sampling) -> RepetitionPenalty:

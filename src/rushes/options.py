@@ -21,6 +21,7 @@ class Options:
         guarded: Token ids that a loose verifier never relaxes.
         repack_positions: Number the draft's remaining columns anew instead of keeping their own positions.
         positions: The rule of the rope positions, "stock" or "reference"; see `VideoLM.prompt`.
+        question_tokens: The prompt's last turn, which asks, in tokens; None is all behind the last video.
     """
 
     keep: float = 0.1
@@ -30,6 +31,7 @@ class Options:
     guarded: frozenset[int] = frozenset()
     repack_positions: bool = False
     positions: str = "stock"
+    question_tokens: int | None = None
 
     def __post_init__(self) -> None:
         budget_of(self.keep, 0)

@@ -1,23 +1,24 @@
 """A target and its draft in memory, ready to answer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rushes.answering import events_of
+from rushes.checking import next_logits
 from rushes.decoding import Progress, decode
-from rushes.detokenizer import Detokenizer
 from rushes.errors import RushesError
 from rushes.methods import Method, method
-from rushes.models.base import Inputs, VideoLM, single_request
+from rushes.models.base import Inputs, VideoLM
 from rushes.models.registry import adapt
 from rushes.options import Options
 from rushes.prompting import DEFAULT_PROMPT, build_inputs, check_prompt, pixel_notes, sampling_for
-from rushes.result import Check, Event, Result, words_of
-from rushes.sampling import RepetitionPenalty
+from rushes.recall import Recall
+from rushes.result import Check, Event, Result
 from rushes.scheduling.worker import Worker
 from rushes.settings import Settings
 from rushes.stats import Stats
@@ -168,48 +169,48 @@ class Pair:
         options = settings.options(eos, self.repetition_penalty)
         return (step.tokens for step in self._decode(inputs, settings.recipe(), options, Stats()))
 
-    def _events(self, inputs: Inputs, stats: Stats, settings: Settings) -> Iterator[Event]:
+    def events(
+        self,
+        inputs: Inputs,
+        settings: Settings,
+        *,
+        recall: Recall | None = None,
+        question_tokens: int | None = None,
+        stats: Stats | None = None,
+    ) -> Iterator[Event]:
+        """As `stream`, from what a processor returned.
+
+        Args:
+            recall: The door to what earlier requests have read; made for this request.
+            question_tokens: As in `Options`.
+            stats: Filled in; what was spent on the inputs may stand there already.
+        """
+        self._refuse_without_draft(settings)
+        return self._events(inputs, stats or Stats(), settings, recall, question_tokens)
+
+    def _events(
+        self,
+        inputs: Inputs,
+        stats: Stats,
+        settings: Settings,
+        recall: Recall | None = None,
+        question_tokens: int | None = None,
+    ) -> Iterator[Event]:
         recipe = settings.recipe()
-        options = settings.options(self.eos, self.repetition_penalty)
-        penalty = options.sampling.repetition_penalty
-        detokenizer = None if self.processor is None else Detokenizer(self.processor.tokenizer)
-        tokens: list[int] = []
-        pieces: list[str] = []
-        before = stats.time_s["decode_video"]
-        last: Progress | None = None
-        for last in self._decode(inputs, recipe, options, stats):
-            tokens += last.tokens
-            fresh = ["" if detokenizer is None else detokenizer.add([token]) for token in last.tokens]
-            if fresh and last.finish_reason and detokenizer is not None:
-                fresh[-1] += detokenizer.finish()
-            pieces += fresh
-            yield Event("".join(fresh), list(last.tokens))
-        assert last is not None
-        assert last.finish_reason is not None
-        note = self.target.positions_note(inputs) if options.positions == "stock" else None
-        notes = (*last.notes, *([] if note is None else [note]))
-        stats.time_s["total"] += before
-        stats.time_to_first_token_s += before
-        yield Event(
-            result=Result(
-                text="".join(pieces),
-                token_ids=tokens,
-                finish_reason=last.finish_reason,
-                method=recipe.name,
-                lossless=last.lossless,
-                frames=0,
-                video_tokens=last.video_tokens,
-                kept_indices=last.kept.tolist(),
-                kept_per_layer=last.kept_per_layer,
-                metrics=stats.metrics(),
-                timeline=stats.timeline,
-                words=words_of(tokens, pieces, stats.marks, self.processor),
-                notes=notes,
-                check=self.compare(inputs, self._plain(inputs, options), tokens, penalty, options.positions)
-                if settings.check
-                else None,
-            )
-        )
+        options = replace(settings.options(self.eos, self.repetition_penalty), question_tokens=question_tokens)
+        with closing(self._decode(inputs, recipe, options, stats, recall)) as steps:
+            for event in events_of(steps, recipe.name, stats, self.processor):
+                if event.result is not None:
+                    event = replace(event, result=self._finished(event.result, inputs, options, settings.check))
+                yield event
+
+    def _finished(self, result: Result, inputs: Inputs, options: Options, check: bool) -> Result:
+        if options.positions == "stock" and (note := self.target.positions_note(inputs)) is not None:
+            result = replace(result, notes=(*result.notes, note))
+        if check:
+            plain, penalty = self._plain(inputs, options), options.sampling.repetition_penalty
+            result = replace(result, check=self.compare(inputs, plain, result.token_ids, penalty, options.positions))
+        return result
 
     def compare(
         self,
@@ -232,24 +233,12 @@ class Pair:
         if at == same:
             return Check(False, at)
         penalty = self.repetition_penalty if penalty is None else penalty
-        logits = self._next_logits(inputs, plain[:at], penalty, positions)
+        logits = next_logits(self.target, inputs, plain[:at], penalty, positions)
         return Check(False, at, float(logits[plain[at]] - logits[tokens[at]]))
 
     def _plain(self, inputs: Inputs, options: Options) -> list[int]:
         progress = self._decode(inputs, method("ar"), options, Stats())
         return [token for step in progress for token in step.tokens]
-
-    @torch.inference_mode()
-    def _next_logits(self, inputs: Inputs, prefix: list[int], penalty: float, rule: str) -> torch.Tensor:
-        """(V,) the target's logits behind the prompt and `prefix`, from one pass over all of it."""
-        target = self.target
-        prompt = target.prompt(inputs, target.encode(inputs), rule)
-        written = target.rows_at(prompt.next_position, list(range(len(prefix))), prompt.positions.shape[0])
-        embeds = torch.cat([prompt.embeds, target.embed(prefix)]) if prefix else prompt.embeds
-        whole = replace(prompt, embeds=embeds, positions=torch.cat([prompt.positions, written], dim=1))
-        hidden = target.prefill(whole, target.new_cache(len(whole)))
-        history = RepetitionPenalty(penalty, single_request(inputs).to(target.device), target.vocabulary)
-        return history(target.logits(hidden[-1:]), [prefix])[0].float()
 
     @property
     def repetition_penalty(self) -> float:
@@ -279,13 +268,24 @@ class Pair:
         if self.draft is None and settings.recipe().needs_draft:
             raise RushesError(f"method {settings.method!r} needs a draft; give one, or use method 'ar' or 'std'")
 
-    def _decode(self, inputs: Inputs, recipe: Method, options: Options, stats: Stats) -> Iterator[Progress]:
-        shared, worker = self._share_features, self._worker
+    def _decode(
+        self, inputs: Inputs, recipe: Method, options: Options, stats: Stats, recall: Recall | None = None
+    ) -> Generator[Progress]:
         options = replace(options, guarded=self._guards.tokens(recipe.verifier.guards, options.eos))
+        steps = decode(
+            self.target,
+            self.draft,
+            inputs,
+            recipe,
+            options,
+            stats,
+            share_features=self._share_features,
+            worker=self._worker,
+            recall=recall,
+        )
         try:
-            yield from decode(
-                self.target, self.draft, inputs, recipe, options, stats, share_features=shared, worker=worker
-            )
+            with closing(steps):
+                yield from steps
         except torch.OutOfMemoryError as error:
             raise RushesError("out of GPU memory; use fewer frames, a smaller --keep or another --device") from error
 

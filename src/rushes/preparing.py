@@ -1,11 +1,13 @@
 """What a draft does before its first window: it looks at the video, and reads all text and the kept video tokens."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from rushes.drafting.state import DraftState
 from rushes.models.base import Features, Inputs, VideoLM
+from rushes.models.head import NOTHING
+from rushes.recall import Recall
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.stats import Stats
 from rushes.timeline import DRAFT
@@ -22,6 +24,7 @@ class Preparation:
         room: Slots behind the prompt that its cache needs.
         sampling, penalty: As in `DraftState`.
         stats: Filled in.
+        recall: What an earlier request has read already.
     """
 
     draft: VideoLM
@@ -32,6 +35,7 @@ class Preparation:
     sampling: Sampling
     penalty: RepetitionPenalty
     stats: Stats
+    recall: Recall | None = None
     _features: Features = field(default_factory=Features)
 
     def see(self, shared: Features | None, *, blind: bool) -> None:
@@ -46,14 +50,27 @@ class Preparation:
             if shared is not None:
                 self._features = shared.to(draft.device, draft.dtype)
             else:
-                self._features = draft.blind_features(self.inputs) if blind else draft.encode(self.inputs)
+                self._features = draft.blind_features(self.inputs) if blind else self._seen()
+
+    def _seen(self) -> Features:
+        if self.recall is None:
+            return self.draft.encode(self.inputs)
+        return self.recall.features("draft", lambda: self.draft.encode(self.inputs))
 
     def prefill(self, kept: Tensor) -> DraftState:
         """Read the prompt with the video tokens `kept`."""
         draft = self.draft
         with self.stats.work("draft_prefill", DRAFT, "prefill", draft.device) as span:
-            prompt = draft.prompt(self.inputs, self._features, self.positions).prune(kept, repack=self.repack)
-            span.tokens = len(prompt)
-            state = DraftState(draft, prompt, len(prompt) + self.room, self.sampling, self.penalty)
+            prompt = draft.prompt(self.inputs, self._features, self.positions)
+            head, recall, rule = NOTHING, self.recall, f"{self.positions} {self.repack}"
+            if recall is not None:
+                prompt = replace(prompt, identity=recall.identity)
+            prompt = prompt.prune(kept, repack=self.repack)
+            if recall is not None:
+                head = recall.draft_head(rule, prompt)
+            span.tokens = len(prompt) - head.length
+            state = DraftState(draft, prompt, len(prompt) + self.room, self.sampling, self.penalty, head)
+            if recall is not None:
+                recall.hold_draft(rule, prompt, state)
         self.stats.cache_bytes["draft"] = state.cache.bytes
         return state

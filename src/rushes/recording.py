@@ -7,9 +7,11 @@ from torch import Tensor
 
 from rushes.errors import RushesError
 from rushes.models.base import Features, Prompt
+from rushes.models.head import NOTHING, Head, Shown
 from rushes.signals import Signal, Signals, States
 from rushes.stats import Stopwatch
 
+EARLY = "early"  # whose states these are, for a later request about the same video
 ATTENTION = frozenset({Signal.TEXT_ATTENTION, Signal.LAYER_ATTENTION, Signal.VISUAL_ATTENTION})
 
 
@@ -68,8 +70,9 @@ class Recording:
         self.stopwatch = Stopwatch(prompt.embeds.device)  # what recording adds to the prefill
         self.layers = 0
         self.on_states: Callable[[], None] | None = None  # called once EARLY_STATES exist, inside the prefill
+        self.head: Head = NOTHING  # what of the prompt is not read again; it ends before the rows that are looked at
         self._prompt = prompt
-        self._rows = prompt.text_rows_after_video
+        self._rows = prompt.question_rows
         self._columns = prompt.video_columns
         # The columns as a slice where they are one: a view of the keys instead of a copy.
         first, last = (int(self._columns[0]), int(self._columns[-1]) + 1) if len(self._columns) else (0, 0)
@@ -78,6 +81,11 @@ class Recording:
         zeros = torch.zeros(len(self._columns), device=prompt.embeds.device)
         self._sum, self._visual = zeros, zeros.clone()
         self._early: States | None = None
+
+    @property
+    def shown(self) -> dict[Shown, Tensor]:
+        """The states of video tokens that it has kept."""
+        return {} if self._early is None else {(EARLY, self.early_layer): self._early.video}
 
     @property
     def watches(self) -> bool:
@@ -109,9 +117,10 @@ class Recording:
             self._by_layer.append(total)
 
     def states(self, hidden: Tensor) -> None:
-        """Keep what EARLY_STATES is made of: the (S, H) states behind `early_layer` layers, text and video."""
+        """Keep what EARLY_STATES is made of: the states behind `early_layer` layers, text and video."""
         with self.stopwatch:
-            self._early = self._split(hidden)
+            video = self.head.join((EARLY, self.early_layer), hidden, self._columns)
+            self._early = States(video, hidden[len(hidden) - self._rows :].clone())
         if self.on_states is not None:
             self.on_states()
 
@@ -126,7 +135,9 @@ class Recording:
         nothing = self._sum.new_zeros(self._depth, len(self._columns))
         early = None
         if self._early is not None:
-            early = (self._split(self._prompt.embeds), self._early)
+            embeds = self._prompt.embeds
+            before = States(self._take(embeds, 0).clone(), embeds[len(embeds) - self._rows :].clone())
+            early = (before, self._early)
         return Signals(
             len(self._columns),
             self._prompt.grids,
@@ -150,9 +161,6 @@ class Recording:
             raise RushesError(
                 f"this model does not show the {signal.value}, which the scorer needs; use uniform or random"
             )
-
-    def _split(self, hidden: Tensor) -> States:
-        return States(self._take(hidden, 0).clone(), hidden[len(hidden) - self._rows :].clone())
 
     def _take(self, rows: Tensor, dim: int) -> Tensor:
         """The video's columns along a dimension."""

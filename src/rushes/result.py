@@ -151,9 +151,13 @@ class Event:
     Attributes:
         text: What can be shown now; empty for steps without text.
         token_ids: Tokens emitted in this step.
+        words: The same, and how each came about.
+        kept_indices: Video tokens that the draft will see, once they are chosen.
         result: The whole answer, in the last event only.
     """
 
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
+    words: tuple[Word, ...] = ()
+    kept_indices: list[int] | None = None
     result: Result | None = None

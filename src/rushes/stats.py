@@ -79,6 +79,7 @@ class Stats:
         draft_s, verify_s: Seconds of decoding inside draft and target models.
         marks: How each emitted token came about; of the last round too what lies behind the end of the answer.
         judge: The verifier of this request.
+        reused_tokens: Of the target's prompt, those that an earlier request had read.
         timeline: Who was busy when; decoding began at `decoding_from_s` of it.
     """
 
@@ -93,6 +94,7 @@ class Stats:
     draft_s: float = 0.0
     verify_s: float = 0.0
     time_to_first_token_s: float = 0.0
+    reused_tokens: int = 0
     cache_bytes: dict[str, int] = field(default_factory=dict)
     pace: Gauge | None = None
     judge: Gauge | None = None
@@ -195,6 +197,7 @@ class Stats:
             "tokens_per_second": self.tokens_per_second,
             "time_to_first_token_s": self.time_to_first_token_s,
             "cache_bytes": dict(self.cache_bytes),
+            "reused_prompt_tokens": self.reused_tokens,
             "workers": self._workers(),
             "verification": {} if self.judge is None else self.judge.metrics(),
             "gamma": {"auto": False} if self.pace is None else self.pace.metrics(),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rushes.cache import KVCache
 from rushes.models.base import Prompt, VideoLM
+from rushes.models.head import NOTHING, Head
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.window import Window, behind
 
@@ -40,6 +41,7 @@ class DraftState:
         capacity: Slots for the prompt, the answer and one window, or two where one is written behind another.
         sampling: How candidates are chosen; the same as the target's.
         penalty: The target's repetition penalty, so that both choose from alike logits.
+        head: The beginning of the prompt that need not be read again.
 
     Attributes:
         seen: The tokens behind the prompt that the cache holds.
@@ -49,9 +51,17 @@ class DraftState:
     """
 
     def __init__(
-        self, model: VideoLM, prompt: Prompt, capacity: int, sampling: Sampling, penalty: RepetitionPenalty
+        self,
+        model: VideoLM,
+        prompt: Prompt,
+        capacity: int,
+        sampling: Sampling,
+        penalty: RepetitionPenalty,
+        head: Head = NOTHING,
     ) -> None:
         self._start(model, prompt, model.new_cache(capacity), sampling, penalty)
+        if head.cache is not None:
+            self.cache.begin_with(head.cache, head.length)
         self._behind_prompt = model.prefill(prompt, self.cache)[-1:].clone()  # a view would keep all rows alive
 
     def _start(

@@ -153,9 +153,10 @@ class VideoLM(ABC):
     def prefill(
         self, prompt: Prompt, cache: KVCache, recorder: PrefillRecorder | None = None, watch: Watch | None = None
     ) -> Tensor:
-        """Run a whole prompt into an empty cache: (S, H) hidden states after the final norm.
+        """Run a prompt: (S - n, H) hidden states after the final norm.
 
         Args:
+            cache: Holds the first n columns already; most often none.
             recorder: Looks at every layer, and at the states behind its early layer.
             watch: Gets the states behind another one.
         """
@@ -165,7 +166,7 @@ class VideoLM(ABC):
                 hooks.enter_context(self._shown(recorder.early_layer, eye, recorder.states))
             if watch is not None and not watch.last:
                 hooks.enter_context(self._shown(watch.layer, eye, watch.see))
-            hidden = self._prefill(prompt, cache, eye)
+            hidden = self._prefill(prompt.behind(cache.length), cache, eye)
         if watch is not None and watch.last:
             watch.see(hidden)
         return hidden
@@ -208,7 +209,13 @@ class VideoLM(ABC):
 
     def _prefill(self, prompt: Prompt, cache: KVCache, recorder: Recorder | None) -> Tensor:
         """What differs by family: features that enter behind the embeddings."""
-        return self.forward(prompt.embeds, prompt.positions, cache, recorder=recorder)
+        return self.forward(prompt.embeds, prompt.positions, cache, self.causal(len(prompt), cache), recorder=recorder)
+
+    def causal(self, rows: int, cache: KVCache) -> Tensor | None:
+        """(rows, cache.length + rows) mask of a prefill; None where none is needed."""
+        if rows == 1 or cache.length == 0:
+            return None
+        return torch.ones(rows, cache.length + rows, dtype=torch.bool, device=self.device).tril(cache.length)
 
     def forward(
         self,

@@ -33,6 +33,11 @@ class Features:
 
         return Features(move(self.video), move(self.image), move(self.video_deep), move(self.image_deep))
 
+    @property
+    def bytes(self) -> int:
+        rows = (self.video, self.image, self.video_deep, self.image_deep)
+        return sum(one.nbytes for one in rows if one is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Deep:
@@ -51,6 +56,11 @@ class Deep:
         stays = torch.isin(self.columns, columns)
         return Deep(torch.searchsorted(columns, self.columns[stays]), self.rows[:, stays])
 
+    def behind(self, first: int) -> "Deep":
+        """What is left of it from column `first` on, which becomes column 0."""
+        stays = self.columns >= first
+        return Deep(self.columns[stays] - first, self.rows[:, stays])
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -65,6 +75,9 @@ class Prompt:
         next_position: Rope position of the first token that will be written.
         grids: The cells that the m video tokens stand for, video by video; () once some were dropped.
         deep: DeepStack's rows; None for a family without it, or without anything to see.
+        question: Of the last columns, so many ask; None is all behind the last video token.
+        identity: (S,) int64 on the CPU, a number for each column that is equal for equal columns; None where nobody
+            compares prompts.
     """
 
     embeds: Tensor
@@ -73,6 +86,8 @@ class Prompt:
     next_position: int
     grids: tuple[Grid, ...] = ()
     deep: Deep | None = None
+    question: int | None = None
+    identity: Tensor | None = None
 
     def __len__(self) -> int:
         return self.embeds.shape[0]
@@ -83,6 +98,26 @@ class Prompt:
         if len(self.video_columns) == 0:
             return 0
         return len(self) - 1 - int(self.video_columns[-1])
+
+    @property
+    def question_rows(self) -> int:
+        """Columns behind the last video token that ask something about it: what scorers look at."""
+        rows = self.text_rows_after_video
+        return rows if self.question is None else min(rows, self.question)
+
+    def behind(self, first: int) -> "Prompt":
+        """The columns from `first` on, to be read behind those before them."""
+        if first == 0:
+            return self
+        return replace(
+            self,
+            embeds=self.embeds[first:],
+            positions=self.positions[:, first:],
+            video_columns=self.video_columns[self.video_columns >= first] - first,
+            grids=(),
+            deep=None if self.deep is None else self.deep.behind(first),
+            identity=None if self.identity is None else self.identity[first:],
+        )
 
     def prune(self, kept: Tensor, *, repack: bool = False) -> "Prompt":
         """Keep all text and only the video tokens `kept` ((K,) ascending indices into the video tokens).
@@ -110,4 +145,5 @@ class Prompt:
             next_position=following,
             grids=self.grids if len(kept) == len(self.video_columns) else (),
             deep=None if self.deep is None else self.deep.keep(columns),
+            identity=None if self.identity is None else self.identity[columns.cpu()],
         )

@@ -65,6 +65,7 @@ class Qwen3_VL(Qwen2_VL):
             prompt.embeds,
             prompt.positions,
             cache,
+            self.causal(len(prompt), cache),
             recorder=recorder,
             visual_pos_masks=seen,
             deepstack_visual_embeds=list(deep.rows),
