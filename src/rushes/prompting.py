@@ -1,5 +1,6 @@
 """From a video and a question to the processor's inputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,18 +62,69 @@ def build_inputs(processor: Any, prompt: str, video: Video | None) -> Inputs:
         RushesError: A prompt or frames that the processor cannot use.
     """
     check_prompt(prompt)
+    refuse_marks(processor, prompt)
+    content: list[dict[str, str]] = [{"type": "text", "text": prompt}]
+    if video is not None:
+        content.insert(0, {"type": "video"})
+    text = chat_text(processor, [{"role": "user", "content": content}])
+    return run_processor(processor, text, [] if video is None else [video])
+
+
+def refuse_marks(processor: Any, text: str) -> None:
+    """Refuse text that holds what stands for a picture or a video: it would be taken for one more of them.
+
+    Raises:
+        RushesError: With the mark.
+    """
     for token in ("video_token", "image_token"):
         mark = getattr(processor, token, None)
-        if mark and mark in prompt:  # it would be taken for one more video
+        if mark and mark in text:
             raise RushesError(f"the prompt contains {mark}, which stands for pictures; leave it out")
-    content: list[dict[str, str]] = [{"type": "text", "text": prompt}]
-    if video is None:
-        text = _chat(processor, content)
-        return processor(text=[text], return_tensors="pt")
-    text = _chat(processor, [{"type": "video"}, *content])
+
+
+def chat_text(processor: Any, messages: list[dict[str, Any]], *, ask: bool = True) -> str:
+    """What a checkpoint's chat template makes of messages.
+
+    Args:
+        messages: Roles, and contents as lists of parts.
+        ask: End with the beginning of an answer.
+    """
+    return str(processor.apply_chat_template(messages, add_generation_prompt=ask, tokenize=False))
+
+
+def run_processor(processor: Any, text: str, videos: Sequence[Video], images: Sequence[np.ndarray] = ()) -> Inputs:
+    """Run a processor over a prompt that is already in chat format.
+
+    Args:
+        text: With one mark for each video and each image, in their order.
+        videos: Frames that are already sampled.
+        images: (H, W, 3) uint8 each.
+
+    Raises:
+        RushesError: Frames or images that the processor cannot use.
+    """
+    options: dict[str, Any] = {}
+    if images:
+        options["images"] = list(images)
+    if videos:
+        shown = [_shown(processor, video) for video in videos]
+        options["videos"] = [frames for frames, _ in shown]
+        options |= {"video_metadata": [metadata for _, metadata in shown], "do_sample_frames": False}
+        options |= {"cap_pixels_per_frame": True} if _caps_unasked(processor) else {}
+    try:
+        return processor(text=[text], return_tensors="pt", **options)
+    except ValueError as error:  # such as an aspect ratio that the processor refuses
+        if not videos and not images:
+            raise
+        what = "this video" if len(videos) == 1 and not images else "these pictures"
+        raise RushesError(f"the processor cannot use {what}: {error}") from error
+
+
+def _shown(processor: Any, video: Video) -> tuple[np.ndarray, Any]:
+    """Frames as a processor takes them, and what it wants to know of them."""
     # Some processors refuse fewer frames than one cell in time takes; others repeat the last one, as here.
     missing = max(0, getattr(processor.video_processor, "temporal_patch_size", 1) - len(video.frames))
-    frames = np.concatenate([video.frames, *[video.frames[-1:]] * missing])
+    frames = np.concatenate([video.frames, *[video.frames[-1:]] * missing]) if missing else video.frames
     indices = video.frame_indices.tolist()
     metadata = transformers.video_utils.VideoMetadata(
         total_num_frames=video.total_frames,
@@ -82,18 +134,7 @@ def build_inputs(processor: Any, prompt: str, video: Video | None) -> Inputs:
         width=video.frames.shape[2],
         frames_indices=indices + indices[-1:] * missing,
     )
-    options: dict[str, Any] = {"cap_pixels_per_frame": True} if _caps_unasked(processor) else {}
-    try:
-        return processor(
-            text=[text],
-            videos=[frames],
-            video_metadata=[metadata],
-            do_sample_frames=False,
-            return_tensors="pt",
-            **options,
-        )
-    except ValueError as error:  # such as an aspect ratio that the processor refuses
-        raise RushesError(f"the processor cannot use this video: {error}") from error
+    return frames, metadata
 
 
 def _caps_unasked(processor: Any) -> bool:
@@ -114,8 +155,3 @@ def pixel_notes(processor: Any, inputs: Inputs, video: Video) -> tuple[str, ...]
     if height * width >= 0.8 * min(full_height * full_width, processor.video_processor.size["longest_edge"]):
         return ()
     return (f"{full_width}x{full_height} frames were reduced to {width}x{height}, so that {count} of them fit",)
-
-
-def _chat(processor: Any, content: list[dict[str, str]]) -> str:
-    messages = [{"role": "user", "content": content}]
-    return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
