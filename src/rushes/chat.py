@@ -28,11 +28,13 @@ class Clip:
         digest: Tells it, as it was sampled, from all others.
         video: Its frames; they are not needed once it was processed.
         processed: What the checkpoint's video processor made of it.
+        moments: Small pictures of some frames, for whoever shows them.
     """
 
     digest: str
     video: Video
     processed: Any = None
+    moments: list[dict[str, Any]] = field(default_factory=list)
 
     def drop_frames(self) -> None:
         """Keep their shape only."""
@@ -110,14 +112,20 @@ def ask(processor: Any, target: VideoLM, turns: Sequence[Turn]) -> Asked:
     question = None
     if before and text.startswith(before):
         question = len(processor.tokenizer(text[len(before) :], add_special_tokens=False)["input_ids"])
-    digests = ([clip.digest for clip in clips], [picture.digest for picture in pictures])
     return Asked(
         inputs=inputs,
-        identity=_identity(target, inputs, *digests),
-        pictures="" if not any(digests) else sha256(repr(digests).encode()).hexdigest(),
+        identity=_identity(target, inputs, [one.digest for one in clips], [one.digest for one in pictures]),
+        pictures=pictures_of(turns),
         question_tokens=question,
         notes=tuple(note for clip in clips for note in clip.video.notes),
     )
+
+
+def pictures_of(turns: Sequence[Turn]) -> str:
+    """One name for all videos and pictures of a conversation; "" without any."""
+    parts = [part for turn in turns for part in turn.parts if not isinstance(part, str)]
+    names = [f"{type(part).__name__} {part.digest}" for part in parts]
+    return sha256(" ".join(names).encode()).hexdigest() if names else ""
 
 
 class _Replay:

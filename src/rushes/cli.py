@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,8 +13,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rushes.cli_bench import bench
-from rushes.cli_models import Debug, Device, load_pair
+from rushes.cli_models import Debug, Device, gamma_of, load_pair
 from rushes.cli_plan import plan
+from rushes.cli_serve import serve
 from rushes.cli_show import show
 from rushes.errors import RushesError
 
@@ -84,7 +84,7 @@ def generate(
     settings = Settings(
         method=method,
         keep=keep,
-        gamma=int(gamma) if gamma is not None and re.fullmatch(r"[+-]?[0-9]{1,18}", gamma) else gamma,
+        gamma=gamma_of(gamma),
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_p=top_p,
@@ -184,6 +184,7 @@ app.command()(plan)
 
 
 app.command()(bench)
+app.command()(serve)
 
 
 @app.command()

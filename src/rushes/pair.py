@@ -177,7 +177,7 @@ class Pair:
         recall: Recall | None = None,
         question_tokens: int | None = None,
         stats: Stats | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """As `stream`, from what a processor returned.
 
         Args:
@@ -195,7 +195,7 @@ class Pair:
         settings: Settings,
         recall: Recall | None = None,
         question_tokens: int | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         recipe = settings.recipe()
         options = replace(settings.options(self.eos, self.repetition_penalty), question_tokens=question_tokens)
         with closing(self._decode(inputs, recipe, options, stats, recall)) as steps:

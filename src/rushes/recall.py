@@ -31,12 +31,14 @@ class Prefix:
         identity: (n,) int64, a number for each column.
         cache: Holds them in its first n slots.
         states: (k, H) of the k video tokens among them.
+        pictures: As in `Recall`.
     """
 
     book: Hashable
     identity: Tensor
     cache: KVCache
     states: Mapping[Shown, Tensor]
+    pictures: str
 
 
 @dataclass(slots=True)
@@ -149,7 +151,7 @@ class Recall:
         except (RushesError, torch.OutOfMemoryError):
             return  # no memory for keeping anything
         size = cache.bytes + identity.nbytes + sum(rows.nbytes for rows in states.values())
-        self.store.put(next(_serials), Prefix(book, identity, cache, states), size)
+        self.store.put(next(_serials), Prefix(book, identity, cache, states, self.pictures), size)
 
 
 def shared(ours: Tensor, theirs: Tensor) -> int:

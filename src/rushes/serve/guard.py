@@ -1,0 +1,131 @@
+"""What stands before every route: a number for each request, the key, the size of the body, one line of log."""
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from uuid import uuid4
+
+from rushes.serve.config import Config
+from rushes.serve.metrics import Metrics
+from rushes.serve.refusals import Refusal
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+log = logging.getLogger("rushes.serve.access")
+_KEYED = "/v1/"  # paths that ask for the key
+_BODY_S = 60.0  # for a whole body to arrive
+
+
+class Guard:
+    """ASGI middleware. Nothing of a request's content goes into the log.
+
+    Args:
+        app: What it guards.
+        config: Key and limits.
+        metrics: Filled in.
+    """
+
+    def __init__(self, app: Any, config: Config, metrics: Metrics) -> None:
+        self._app = app
+        self._config = config
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status, begun = time.monotonic(), 500, False
+        request_id = uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def numbered(message: MutableMapping[str, Any]) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                status, begun = message["status"], True
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self._app(scope, await self._read(receive), numbered)
+        except Refusal as refusal:
+            if begun:
+                raise
+            await _answer(refusal, numbered)
+        finally:
+            if status >= 400:
+                self._metrics.count_refusal(status, scope["state"].get("code"))
+            log.info(
+                "request",
+                extra={
+                    "request": request_id,
+                    "http_method": scope["method"],
+                    "route": scope["path"] if status != 404 else "unknown",
+                    "status": status,
+                    "seconds": round(time.monotonic() - started, 4),
+                    **scope["state"].get("log", {}),
+                },
+            )
+
+    async def _read(self, receive: Receive) -> Receive:
+        """Read the whole body, as long as it is within the limits; the app gets it in one piece."""
+        pieces, size = [], 0
+        try:
+            async with asyncio.timeout(_BODY_S):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        break
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+                    if size > self._config.limits.body_bytes:
+                        raise _too_large(self._config)
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError:
+            raise Refusal("the request's body took too long", status=408, code="body_too_slow") from None
+        left: list[MutableMapping[str, Any]] = [
+            {"type": "http.request", "body": b"".join(pieces), "more_body": False}
+            if message["type"] == "http.request"
+            else message
+        ]
+
+        async def again() -> MutableMapping[str, Any]:
+            return left.pop() if left else await receive()
+
+        return again
+
+    def _check(self, scope: Scope) -> None:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        key = self._config.api_key
+        if key is not None and scope["path"].startswith(_KEYED):
+            kind, _, given = headers.get(b"authorization", b"").partition(b" ")
+            if not hmac.compare_digest(given.strip(), key.encode()) or kind.lower() != b"bearer":
+                scope["state"]["code"] = "invalid_api_key"
+                raise Refusal("the API key is missing or wrong", status=401, code="invalid_api_key")
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._config.limits.body_bytes:
+            raise _too_large(self._config)
+
+
+def _too_large(config: Config) -> Refusal:
+    return Refusal(
+        f"the request's body is larger than {config.limits.body_bytes} bytes; send fewer or smaller files",
+        status=413,
+        code="body_too_large",
+    )
+
+
+async def _answer(refusal: Refusal, send: Send) -> None:
+    body = json.dumps(refusal.body()).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
