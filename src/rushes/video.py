@@ -14,7 +14,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from rushes.errors import RushesError
-from rushes.video_probe import Scan, check_size, opened, packets_of, quiet_libav, read_head, scan
+from rushes.video_bounds import UNBOUNDED, VideoBounds
+from rushes.video_probe import Scan, Source, check_size, opened, packets_of, quiet_libav, read_head, scan
 from rushes.video_write import write_video
 
 __all__ = ["DEFAULT_FPS", "MAX_PIXELS", "Sampling", "Video", "check_video", "read_video", "write_video"]
@@ -138,7 +139,13 @@ class _Picked:
     damaged: int = 0
 
 
-def read_video(path: str | os.PathLike[str], sampling: Sampling | None = None) -> Video:
+def read_video(
+    path: str | os.PathLike[str],
+    sampling: Sampling | None = None,
+    *,
+    bounds: VideoBounds = UNBOUNDED,
+    name: str | None = None,
+) -> Video:
     """Decode the sampled frames of a video file.
 
     The file is read twice: once without decoding, because containers misstate their frame count, and once decoding
@@ -147,21 +154,23 @@ def read_video(path: str | os.PathLike[str], sampling: Sampling | None = None) -
     Args:
         path: a local file.
         sampling: which frames, and how large at most; `Sampling()` (2 frames per second) when None.
+        bounds: what the video may be at most; anything unless told.
+        name: what errors call it; its path in quotes when None.
 
     Raises:
+        OverBounds: more than `bounds` allows.
         RushesError: no readable video file there, or it cannot give what `sampling` asks for.
     """
     sampling = sampling or Sampling()
-    file = os.path.abspath(os.fsdecode(path))
-    name = repr(os.fsdecode(path))
-    head = read_head(file, name)
+    source = _source(path, bounds, name)
     with quiet_libav():
-        found = scan(file, name, head)
+        found = scan(source)
         total = found.packets
         while True:
-            _check_count(total, found.announced, name)
+            _check_count(total, found.announced, source.name)
             indices = sampling.indices(total, found.fps)
-            picked = _decode(file, name, head, indices, sampling.max_pixels)
+            bounds.check_frames(source.name, len(indices))
+            picked = _decode(source, indices, sampling.max_pixels)
             if len(picked.times_s) == len(indices):
                 break
             total = picked.seen  # some packets gave no frame: sample again among the frames that are there
@@ -186,12 +195,16 @@ def check_video(path: str | os.PathLike[str], sampling: Sampling | None = None) 
     Raises:
         RushesError: as `read_video`.
     """
-    file, name = os.path.abspath(os.fsdecode(path)), repr(os.fsdecode(path))
-    head = read_head(file, name)
+    source = _source(path)
     with quiet_libav():
-        found = scan(file, name, head)
-    _check_count(found.packets, found.announced, name)
+        found = scan(source)
+    _check_count(found.packets, found.announced, source.name)
     (sampling or Sampling()).indices(found.packets, found.fps)
+
+
+def _source(path: str | os.PathLike[str], bounds: VideoBounds = UNBOUNDED, name: str | None = None) -> Source:
+    file, name = os.path.abspath(os.fsdecode(path)), name or repr(os.fsdecode(path))
+    return Source(file, name, read_head(file, name), bounds)
 
 
 def _check_count(total: int, announced: int, name: str) -> None:
@@ -204,26 +217,26 @@ def _check_count(total: int, announced: int, name: str) -> None:
         raise RushesError(f"{name} has no frames that can be decoded; give a video with at least one")
 
 
-def _decode(file: str, name: str, head: bytes, indices: np.ndarray, max_pixels: int) -> _Picked:
+def _decode(source: Source, indices: np.ndarray, max_pixels: int) -> _Picked:
     """Decode in order up to the last wanted frame; only the frames at `indices` are converted and kept."""
     picked = _Picked(np.empty((0, 0, 0, 3), np.uint8), [])
     size, turns, start_s = (0, 0), 0, math.nan
-    with opened(file, name, head) as (container, stream):
+    with opened(source) as (container, stream):
         stream.thread_type = "AUTO"
         for frame in _frames(container, stream, picked):
             if picked.seen == 0:
                 start_s = _time_s(frame, stream)
             picked.seen += 1
+            check_size(source, frame.width, frame.height)
             if picked.seen - 1 != indices[len(picked.times_s)]:
                 continue
-            check_size(name, frame.width, frame.height)
             if not picked.times_s:  # the first frame decides for all: a stream may change its size on the way
                 size = _fitted(frame.width, frame.height, max_pixels)
                 turns = round(frame.rotation / 90) % 4  # counterclockwise
                 picked.frames = _allocated(len(indices), *(size if turns % 2 == 0 else size[::-1]))
                 if size != (frame.width, frame.height):
                     picked.note = f"{frame.width}x{frame.height} frames were reduced to {size[0]}x{size[1]}"
-            picked.frames[len(picked.times_s)] = np.rot90(_rgb(frame, name, size), turns)
+            picked.frames[len(picked.times_s)] = np.rot90(_rgb(frame, source.name, size), turns)
             picked.times_s.append(_time_s(frame, stream) - start_s)
             if len(picked.times_s) == len(indices):
                 break

@@ -12,6 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from rushes.errors import RushesError
+from rushes.video_bounds import UNBOUNDED, VideoBounds
 
 MAX_SIDE = 16_384
 MAX_SOURCE_PIXELS = 100_000_000
@@ -23,6 +24,23 @@ _STILL_BRANDS = {"avif", "heic", "heix", "mif1"}
 _ANIMATED_IMAGES = {"gif", "apng"}
 # Containers that announce a duration in their header but no frame count.
 _DURATION_FORMATS = {"matroska,webm", "flv"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to read.
+
+    Args:
+        file: Its absolute path.
+        name: What errors call it.
+        head: Its first bytes.
+        bounds: What it may be at most.
+    """
+
+    file: str
+    name: str
+    head: bytes
+    bounds: VideoBounds = UNBOUNDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +88,15 @@ def quiet_libav() -> Iterator[None]:
 
 
 @contextmanager
-def opened(file: str, name: str, head: bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its first real video stream; libav's errors leave as ours."""
+    name, head = source.name, source.head
+    # "file:" keeps a colon in the name from reading as a protocol; the whitelist keeps playlists off the network.
+    options = {"protocol_whitelist": "file"}
+    if source.bounds.formats:
+        options["format_whitelist"] = ",".join(source.bounds.formats)
     try:
-        # "file:" keeps a colon in the name from reading as a protocol; the whitelist keeps playlists off the network.
-        container = av.open(f"file:{file}", metadata_errors="ignore", options={"protocol_whitelist": "file"})
+        container = av.open(f"file:{source.file}", metadata_errors="ignore", options=options)
     except av.FFmpegError:
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
             raise RushesError(f"{name} is an MP4 that is truncated or damaged; fetch or convert it again") from None
@@ -99,14 +121,17 @@ def _still_image(name: str) -> RushesError:
     return RushesError(f"{name} is an image, not a video; give a video file")
 
 
-def scan(file: str, name: str, head: bytes) -> Scan:
+def scan(source: Source) -> Scan:
     """Count packets and measure the rate without decoding."""
+    name, bounds = source.name, source.bounds
     packets = stored = 0
     first, last, last_duration = math.inf, -math.inf, 0  # in units of the stream's time base
     reached_s = 0.0  # where the last packet of any stream ends: sound may go on after the picture
-    with opened(file, name, head) as (container, stream):
-        check_size(name, stream.width, stream.height)
+    with opened(source) as (container, stream):
+        check_size(source, stream.width, stream.height)
         kind, stated_frames, header_s = container.format.name, stream.frames, (container.duration or 0) / av.time_base
+        bounds.check_duration(name, header_s)
+        bounds.check_packets(name, stated_frames)
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         base_s = float(stream.time_base or 0)
         for packet in packets_of(container):
@@ -116,6 +141,7 @@ def scan(file: str, name: str, head: bytes) -> Scan:
             if packet.stream_index != stream.index:
                 continue
             stored += 1
+            bounds.check_packets(name, stored)
             if packet.is_discard:  # cut away by an edit list: decoded, never shown
                 continue
             packets += 1
@@ -131,6 +157,7 @@ def scan(file: str, name: str, head: bytes) -> Scan:
     fps = _mean_fps(packets, (first, last, last_duration), base_s, rate)
     if announced > packets and rate:
         fps = rate  # frames are stored out of order, so a cut leaves gaps in the timestamps before it
+    bounds.check_duration(name, packets / fps)
     return Scan(packets, max(announced, packets), fps)
 
 
@@ -158,10 +185,11 @@ def packets_of(container: InputContainer, *streams: VideoStream) -> Iterator[av.
         return
 
 
-def check_size(name: str, width: int, height: int) -> None:
+def check_size(source: Source, width: int, height: int) -> None:
     """Refuse frames whose decoding alone would take gigabytes."""
+    source.bounds.check_size(source.name, width, height)
     if max(width, height) > MAX_SIDE or width * height > MAX_SOURCE_PIXELS:
         raise RushesError(
-            f"frames of {name} are {width}x{height}; the limits are {MAX_SIDE} pixels on a side and "
+            f"frames of {source.name} are {width}x{height}; the limits are {MAX_SIDE} pixels on a side and "
             f"{MAX_SOURCE_PIXELS // 1_000_000} megapixels: scale the video down first"
         )
