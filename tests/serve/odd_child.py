@@ -2,15 +2,25 @@
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
+
+from rushes.serve import decoding_child
 
 
 def main() -> None:
     request = json.loads(sys.argv[1])
     with open(request["file"], "rb") as file:
         act, _, rest = file.read().partition(b" ")
+    if act == b"stay":  # as long as its parent
+        decoding_child._leave_with_parent(request["parent"])
+        time.sleep(600)
+    if act == b"limits":
+        decoding_child._limit(request)
+        limits = {name: resource.getrlimit(getattr(resource, name)) for name in rest.decode().split()}
+        rest = json.dumps({"status": "refused", "message": json.dumps(limits)}).encode() + b"\n"
     if act == b"hang":
         time.sleep(600)
     if act == b"kill":
