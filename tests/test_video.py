@@ -19,6 +19,7 @@ from rushes import video as video_module
 from rushes import video_probe, video_write
 from rushes.errors import RushesError
 from rushes.video import Sampling, Video, read_video, write_video
+from rushes.video_bounds import OverBounds, VideoBounds
 
 
 def grey_levels(count: int, height: int = 48, width: int = 64) -> np.ndarray:
@@ -324,6 +325,45 @@ def test_absurd_sizes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_too_many_frames_asked(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", grey_levels(12), 6)
     assert "20 frames were asked of a video that has 12" in refusal(tmp_path / "a.mp4", Sampling(num_frames=20))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "sampling", "words"),
+    [
+        ({"pixels": 64 * 48 - 1}, {}, "frames of the video are 64x48; the limit is 3,071 pixels"),
+        ({"duration_s": 3.9}, {}, "the video lasts 4 s; the limit is 3.9 s"),
+        ({"frames": 5}, {"num_frames": 6}, "6 frames would be taken from the video; the limit is 5"),
+        ({"frames": 7}, {"fps": 2}, "8 frames would be taken from the video; the limit is 7"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_bounds_are_checked_before_anything_is_decoded(
+    tmp_path: Path, name: str, bounds: dict, sampling: dict, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = mux(tmp_path / name, grey_levels(120))  # at 30 frames per second
+    monkeypatch.setattr(video_module, "_decode", lambda *_: pytest.fail("something was decoded"))
+    with pytest.raises(OverBounds) as caught:
+        read_video(path, Sampling(**sampling), bounds=VideoBounds(**bounds), name="the video")
+    assert words in str(caught.value)
+
+
+def test_a_video_within_its_bounds_is_read(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", grey_levels(24), 6)
+    bounds = VideoBounds(pixels=64 * 48, duration_s=4, frames=8, formats=("mp4",))
+    assert len(read_video(tmp_path / "a.mp4", bounds=bounds).frames) == 8
+
+
+def test_more_packets_than_a_duration_has_room_for(tmp_path: Path) -> None:
+    path = mux(tmp_path / "a.mkv", grey_levels(300), pts=list(range(300)), time_base=Fraction(1, 1000), codec="mjpeg",
+               pix_fmt="yuvj420p")  # fmt: skip
+    with pytest.raises(OverBounds, match="holds more than 240 frames"):
+        read_video(path, bounds=VideoBounds(duration_s=1))
+
+
+def test_only_the_formats_within_bounds_are_opened(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", grey_levels(4), 4)
+    with pytest.raises(RushesError, match="damaged"):
+        read_video(tmp_path / "a.mp4", bounds=VideoBounds(formats=("matroska",)))
 
 
 @pytest.fixture(scope="module")
