@@ -94,7 +94,7 @@ def _limit(request: dict[str, Any]) -> None:
 
 
 def _image(request: dict[str, Any]) -> Answer:
-    image = read_image(request["file"], request["pixels"])
+    image = read_image(request["file"], request["image_pixels"])
     return {"status": "done", "shape": image.shape}, [image]
 
 

@@ -16,7 +16,7 @@ class Limits:
         video_bytes, image_bytes: Of one file, wherever it comes from.
         videos, images: In one request.
         duration_s: Of one video.
-        pixels: Of one frame of a video, or of a picture, as stored.
+        pixels, image_pixels: Of one frame of a video, and of a picture, as stored.
         frames: Sampled from one video.
         prompt_tokens: Of one request, video tokens included.
         new_tokens: Of one answer.
@@ -36,10 +36,11 @@ class Limits:
     images: int = 16
     duration_s: float = 3600.0
     pixels: int = 4096 * 2304
+    image_pixels: int = 50_000_000
     frames: int = 768
     prompt_tokens: int = 32_768
     new_tokens: int = 4096
-    decoding_s: float = 60.0
+    decoding_s: float = 120.0
     decoding_bytes: int = 4096 * MIB
     download_s: float = 60.0
     redirects: int = 3

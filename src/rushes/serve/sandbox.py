@@ -85,7 +85,7 @@ class Sandbox:
         Raises:
             Refusal: As `read_video`.
         """
-        task = _Task("image", param, 3 * self._limits.pixels, Answer.image)
+        task = _Task("image", param, 3 * self._limits.image_pixels, Answer.image)
         return await self._decoded(task, {"kind": "image"}, data)
 
     async def _decoded(self, task: _Task[T], request: dict[str, Any], data: bytes) -> T:
@@ -133,6 +133,7 @@ class Sandbox:
         request |= {
             "parent": os.getpid(),
             "pixels": limits.pixels,
+            "image_pixels": limits.image_pixels,
             "duration_s": limits.duration_s,
             "frames": limits.frames,
             "decoding_s": limits.decoding_s,
