@@ -1,6 +1,7 @@
 """Starts the server, and stops it without losing an answer."""
 
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -50,10 +51,11 @@ class _Server(uvicorn.Server):
         self._drain = drain
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if not self.should_exit:
-            log.info("stopping", extra={"signal": sig})
-            self._drain()
-        super().handle_exit(sig, frame)
+        # Not uvicorn's own: it would raise the signal again behind a clean end.
+        log.info("stopping", extra={"signal": signal.Signals(sig).name})
+        self._drain()
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 def serve(backend: Backend, config: Config, metrics: Metrics, listening: socket.socket) -> None:
