@@ -20,6 +20,7 @@ from serve.running import Running, asked, data_url, running
 pytestmark = pytest.mark.xdist_group("serve")
 KEY = "correct horse"
 QUESTION = "Describe the video in detail."
+CORS = ("--allow-origin", "https://tools.example")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def server() -> Iterator[Running]:
     """A small one: two pairs, a queue of one, and a key."""
     options = ["--api-key", KEY.replace(" ", "-"), "--queue", "1", "--replicas", "2", "--deadline", "20"]
-    with running(*options, "--max-body-mib", "1", "--max-prompt-tokens", "400", "--max-frames", "16") as made:
+    with running(*options, "--max-body-mib", "1", "--max-prompt-tokens", "400", "--max-frames", "16", *CORS) as made:
         yield made
 
 
@@ -61,6 +62,22 @@ def test_a_key_is_asked_for(server: Running) -> None:
     assert refused.value.headers["WWW-Authenticate"] == "Bearer"
     for path in ("/health", "/metrics", "/"):
         assert urllib.request.urlopen(f"{server.address}{path}", timeout=10).status == 200
+
+
+def test_a_page_elsewhere_may_ask_if_it_was_named(server: Running) -> None:
+    for origin, allowed in (("https://tools.example", True), ("https://other.example", False)):
+        headers = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+        ask = urllib.request.Request(f"{server.address}/v1/chat/completions", headers=headers, method="OPTIONS")
+        try:
+            answer = urllib.request.urlopen(ask, timeout=10)
+        except urllib.error.HTTPError as error:
+            answer = error
+        assert (answer.status == 200) is allowed
+        assert (answer.headers["Access-Control-Allow-Origin"] == origin) is allowed
 
 
 def test_a_full_queue_answers_429_at_once_and_later_takes_requests_again(server: Running, url: str) -> None:
