@@ -6,7 +6,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from rushes.errors import RushesError
+from rushes.errors import OutOfMemory
 
 
 class KVCache:
@@ -22,7 +22,7 @@ class KVCache:
         dtype, device: Of the model.
 
     Raises:
-        RushesError: The memory is not there; the message says how much is needed.
+        OutOfMemory: The memory is not there; the message says how much is needed.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class KVCache:
         """A cache of no more slots than are in use; itself, where a fourth or less of it is free.
 
         Raises:
-            RushesError: No memory for both.
+            OutOfMemory: No memory for both.
         """
         if self.capacity - self.length <= self.capacity // 4:
             return self
@@ -164,9 +164,9 @@ def _free_cpu_bytes() -> int | None:
     return None
 
 
-def _no_memory(needed: int, capacity: int, device: torch.device, free: int | None = None) -> RushesError:
+def _no_memory(needed: int, capacity: int, device: torch.device, free: int | None = None) -> OutOfMemory:
     have = "" if free is None else f", {free / 2**30:.2f} GiB are free"
-    return RushesError(
+    return OutOfMemory(
         f"no memory for the cache: {capacity} slots need {needed / 2**30:.2f} GiB on {device}{have}; "
         "use fewer frames or a smaller --max-new-tokens"
     )

@@ -10,6 +10,10 @@ class RushesError(Exception):
     """
 
 
+class OutOfMemory(RushesError):
+    """There is no memory for what was asked, now; there may be later, or for less."""
+
+
 def unknown_name(kind: str, name: str, known: list[str]) -> RushesError:
     """The error for a name that is not in a registry, with the nearest known one."""
     near = get_close_matches(name, known, n=1, cutoff=0.4)

@@ -11,7 +11,7 @@ import torch
 from rushes.answering import events_of
 from rushes.checking import next_logits
 from rushes.decoding import Progress, decode
-from rushes.errors import RushesError
+from rushes.errors import OutOfMemory, RushesError
 from rushes.methods import Method, method
 from rushes.models.base import Inputs, VideoLM
 from rushes.models.registry import adapt
@@ -287,7 +287,7 @@ class Pair:
             with closing(steps):
                 yield from steps
         except torch.OutOfMemoryError as error:
-            raise RushesError("out of GPU memory; use fewer frames, a smaller --keep or another --device") from error
+            raise OutOfMemory("out of GPU memory; use fewer frames, a smaller --keep or another --device") from error
 
 
 def same_tower(target: VideoLM, draft: VideoLM) -> bool:

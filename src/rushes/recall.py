@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rushes.cache import KVCache
 from rushes.drafting.state import DraftState
-from rushes.errors import RushesError
+from rushes.errors import OutOfMemory
 from rushes.models.head import NOTHING, Head, Shown
 from rushes.models.prompt import Features, Prompt
 from rushes.store import Store
@@ -148,7 +148,7 @@ class Recall:
         cache.roll_back(length)
         try:
             cache = cache.snug()
-        except (RushesError, torch.OutOfMemoryError):
+        except (OutOfMemory, torch.OutOfMemoryError):
             return  # no memory for keeping anything
         size = cache.bytes + identity.nbytes + sum(rows.nbytes for rows in states.values())
         self.store.put(next(_serials), Prefix(book, identity, cache, states, self.pictures), size)

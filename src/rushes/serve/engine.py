@@ -11,10 +11,8 @@ from functools import partial
 from threading import Event, Lock
 from typing import Any
 
-import torch
-
 from rushes.chat import Asked, Clip, Turn, ask
-from rushes.errors import RushesError
+from rushes.errors import OutOfMemory, RushesError
 from rushes.models.base import single_request
 from rushes.pair import Pair
 from rushes.recall import Recall
@@ -142,13 +140,14 @@ class Engine:
             pass
         except Refusal as error:
             put(error)
+        except OutOfMemory as error:
+            self.store.clear()
+            put(Refusal(spoken(error), status=503, code="out_of_memory", retry_after_s=10))
         except RushesError as error:
             put(Refusal(spoken(error)))
-        except Exception as error:
+        except Exception:
             log.exception("an answer failed", extra={"request": job.id})
             put(Refusal(f"internal error; the server's log has the reason under request {job.id}", status=500))
-            if isinstance(error, torch.OutOfMemoryError | MemoryError):
-                self.store.clear()
         finally:
             put(_END)
 
@@ -177,19 +176,24 @@ class Engine:
         check()
         if job.details and shown:
             put(Piece(details={"videos": shown}))
-        recall = Recall(self.store, asked.identity, asked.pictures) if job.reuse else None
-        self._write(job, asked, recall, stats, put, check)
+        try:
+            self._write(job, asked, stats, put, check)
+        except OutOfMemory:
+            if len(self.store) == 0 or stats.emitted:
+                raise
+            self.store.clear()  # what is kept for later must not stand in the way of what is asked now
+            self._write(job, asked, stats, put, check)
 
     def _write(
         self,
         job: Job,
         asked: Asked,
-        recall: Recall | None,
         stats: Stats,
         put: Callable[[Any], None],
         check: Callable[[], None],
     ) -> None:
         stops = Stops(job.stop)
+        recall = Recall(self.store, asked.identity, asked.pictures) if job.reuse else None
         tokens, kept, reason, lossless, notes = 0, 0, "length", job.settings.recipe().lossless, asked.notes
         events = self.pair.events(
             asked.inputs, job.settings, recall=recall, question_tokens=asked.question_tokens, stats=stats

@@ -1,0 +1,146 @@
+"""The engine gives way: to who goes away, and with what it keeps where memory is short."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushes import Pair
+from rushes.demo import bundled
+from rushes.errors import OutOfMemory
+from rushes.models.base import VideoLM
+from rushes.recall import Prefix
+from rushes.serve.backend import LocalBackend
+from rushes.serve.config import Config
+from rushes.serve.job import Done, Job, Piece, Said
+from rushes.serve.media import Medium
+from rushes.serve.metrics import Metrics
+from rushes.serve.refusals import Refusal
+from rushes.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return bundled.pair()
+
+
+def run(pair: Pair, work: Callable[[LocalBackend], Coroutine[Any, Any, None]]) -> None:
+    """Everything on one event loop, as in a server."""
+
+    async def inside() -> None:
+        backend = LocalBackend([pair], Config(), Metrics())
+        try:
+            async with asyncio.timeout(60):
+                await work(backend)
+        finally:
+            await backend.close()
+
+    asyncio.run(inside())
+
+
+def job(video: Path | None = None, **more: Any) -> Job:
+    parts: tuple[Any, ...] = ("Describe the video.",)
+    if video is not None:
+        data = video.read_bytes()
+        parts = (Medium("video", data, "a"), *parts)
+    return Job("test", (Said("user", parts),), Settings(max_new_tokens=12, **more), num_frames=4)
+
+
+async def answered(backend: LocalBackend, asked: Job) -> tuple[str, Done]:
+    text = ""
+    async for message in backend.answer(asked):
+        if isinstance(message, Piece):
+            text += message.text
+        else:
+            return text, message
+    raise AssertionError("no end")
+
+
+def short_of_memory(monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
+    """Let the next `times` caches find no memory; what has failed so far."""
+    failed: list[int] = []
+    make = VideoLM.new_cache
+
+    def new_cache(self: VideoLM, capacity: int) -> Any:
+        if len(failed) < times:
+            failed.append(capacity)
+            raise OutOfMemory("no memory for the cache")
+        return make(self, capacity)
+
+    monkeypatch.setattr(VideoLM, "new_cache", new_cache)
+    return failed
+
+
+def test_what_is_kept_for_later_gives_way(pair: Pair, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(backend: LocalBackend) -> None:
+        first = await answered(backend, job(video))
+        store = backend.gate.places[0].store
+        failed = short_of_memory(monkeypatch, 1)
+        again = await answered(backend, job(video))
+        assert failed
+        assert again[0] == first[0]
+        assert again[1].cached_tokens == 0
+        assert len(list(store.of(Prefix))) == 2  # the target's and the draft's, read anew
+
+    run(pair, work)
+
+
+def test_no_memory_at_all_is_a_503_and_the_next_request_is_answered(
+    pair: Pair, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(backend: LocalBackend) -> None:
+        await answered(backend, job(video))
+        short_of_memory(monkeypatch, 2)
+        with pytest.raises(Refusal) as refused:
+            await answered(backend, job(video))
+        assert (refused.value.status, refused.value.code) == (503, "out_of_memory")
+        assert refused.value.retry_after_s
+        assert (await answered(backend, job(video)))[0]
+
+    run(pair, work)
+
+
+def test_an_answer_that_nobody_reads_any_more_ends_within_a_round(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    forward = pair.target.forward
+
+    def counted(*args: Any, **more: Any) -> Any:
+        passes.append(1)
+        time.sleep(0.02)
+        return forward(*args, **more)
+
+    monkeypatch.setattr(pair.target, "forward", counted)
+
+    async def work(backend: LocalBackend) -> None:
+        endless = Settings(method="ar", max_new_tokens=500, temperature=2.0, seed=0)
+        messages = backend.answer(Job("test", (Said("user", ("Hello",)),), endless))
+        await anext(messages)
+        before = len(passes)
+        await messages.aclose()
+        while backend.gate.running:
+            await asyncio.sleep(0.01)
+        assert len(passes) <= before + 2
+
+    run(pair, work)
+
+
+def test_a_failure_of_ours_is_a_500_without_its_reason_and_the_next_request_is_answered(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("a secret path")
+
+    async def work(backend: LocalBackend) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(pair.target, "logits", fails)
+            with pytest.raises(Refusal) as refused:
+                await answered(backend, job())
+        assert refused.value.status == 500
+        assert "secret" not in refused.value.message
+        assert "secret" in caplog.text
+        assert (await answered(backend, job()))[0]
+
+    run(pair, work)
