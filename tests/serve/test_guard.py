@@ -73,3 +73,14 @@ def test_bodies_of_requests_in_flight_are_held_within_a_bound() -> None:
             assert (await request(guard, *body))[0] == 200
 
     asyncio.run(run())
+
+
+def test_a_client_that_goes_away_while_it_sends_is_counted_once() -> None:
+    async def run() -> None:
+        metrics = Metrics()
+        assert (await request(Guard(Echo(), CONFIG, metrics), b"{", gone=True))[0] == 499
+        text = metrics.text().decode()
+        assert "rushes_requests_cancelled_total 1.0" in text
+        assert "rushes_requests_refused_total{" not in text
+
+    asyncio.run(run())

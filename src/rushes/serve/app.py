@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -21,7 +21,7 @@ from rushes.serve.media import MediaSource
 from rushes.serve.metrics import CONTENT_TYPE, Metrics
 from rushes.serve.openapi import ERRORS, describe, explained
 from rushes.serve.page import pages
-from rushes.serve.refusals import Refusal
+from rushes.serve.refusals import GONE, Refusal
 from rushes.serve.replies import Reply, failed
 from rushes.serve.schema import ChatRequest
 from rushes.serve.streaming import EventStream, unless_gone
@@ -61,7 +61,7 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
         watched = _counted(backend.answer(job), metrics, arrived, request, config.log_content)
         if body.stream:
             first = await unless_gone(request, anext(watched))
-            return EventStream(_chunks(reply, first, watched))
+            return EventStream(_chunks(reply, first, watched), watched)
         return JSONResponse(reply.whole(await unless_gone(request, _whole(reply, watched))))
 
     @app.get("/v1/models")
@@ -117,7 +117,7 @@ async def _counted(
     messages: AsyncGenerator[Message], metrics: Metrics, arrived: float, request: Request, content: bool
 ) -> AsyncGenerator[Message]:
     """The messages of an answer, which is counted when it ends; closes them whatever happens."""
-    first_s, texts, complete = 0.0, [], False
+    first_s, texts, begun, complete = 0.0, [], False, False
     try:
         async for message in messages:
             now = time.monotonic() - arrived
@@ -137,20 +137,26 @@ async def _counted(
                 }
                 if content:
                     log.info("answered", extra={"request": request.state.request_id, "text": "".join(texts)})
+            begun = True
             yield message
     except (asyncio.CancelledError, GeneratorExit):
         if not complete:
-            metrics.count_cancelled()
+            request.state.broken_off = GONE
+        raise
+    except Refusal as error:
+        if begun:  # its status was sent, and it was 200
+            request.state.broken_off, request.state.code = error.status, error.code
         raise
     finally:
         await messages.aclose()
 
 
 async def _whole(reply: Reply, messages: AsyncGenerator[Message]) -> Done:
-    async for message in messages:
-        if isinstance(message, Done):
-            return message
-        reply.add(message)
+    async with aclosing(messages):
+        async for message in messages:
+            if isinstance(message, Done):
+                return message
+            reply.add(message)
     raise AssertionError("an answer without an end")
 
 
@@ -162,8 +168,6 @@ async def _chunks(reply: Reply, first: Message, messages: AsyncGenerator[Message
             yield _chunk(reply, message)
     except Refusal as error:  # too late for a status
         yield failed(error.body())
-    finally:
-        await messages.aclose()
 
 
 def _chunk(reply: Reply, message: Message) -> bytes:

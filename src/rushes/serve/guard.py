@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from rushes.serve.config import Config
 from rushes.serve.metrics import Metrics
-from rushes.serve.refusals import Refusal
+from rushes.serve.refusals import GONE, Refusal, gone
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -63,7 +63,10 @@ class Guard:
             await _answer(refusal, numbered)
         finally:
             self._held_bytes -= scope["state"].get("body_bytes", 0)
-            if status >= 400:
+            status = scope["state"].get("broken_off", status)
+            if status == GONE:
+                self._metrics.count_cancelled()
+            elif status >= 400:
                 self._metrics.count_refusal(status, scope["state"].get("code"))
             log.info(
                 "request",
@@ -88,7 +91,7 @@ class Guard:
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":
-                        break
+                        raise gone()
                     pieces.append(message.get("body", b""))
                     size += len(pieces[-1])
                     self._held_bytes += len(pieces[-1])
@@ -104,9 +107,7 @@ class Guard:
         body = b"".join(pieces)
         if sum(map(body.count, (b",", b"[", b"{"))) > self._most_values:
             raise Refusal("the request's body has too many values", status=413, code="body_too_complex")
-        left: list[MutableMapping[str, Any]] = [
-            {"type": "http.request", "body": body, "more_body": False} if message["type"] == "http.request" else message
-        ]
+        left: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def again() -> MutableMapping[str, Any]:
             return left.pop() if left else await receive()

@@ -4,6 +4,8 @@ from typing import Any
 
 from rushes.errors import RushesError
 
+GONE = 499  # nobody reads it; it is counted
+
 
 class Refusal(RushesError):
     """A request that is answered with an error.
@@ -46,6 +48,11 @@ class Refusal(RushesError):
         """OpenAI's error object."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+def gone() -> Refusal:
+    """The client went away."""
+    return Refusal("the client went away", status=GONE, code="client_gone")
 
 
 def _again(message: str, named: dict[str, Any]) -> Refusal:
