@@ -19,7 +19,7 @@ from rushes.serve.guard import Guard
 from rushes.serve.job import Done, Job, Message, Piece
 from rushes.serve.media import MediaSource
 from rushes.serve.metrics import CONTENT_TYPE, Metrics
-from rushes.serve.openapi import ERRORS, describe, explained
+from rushes.serve.openapi import ANSWER, ERRORS, describe, explained
 from rushes.serve.page import pages
 from rushes.serve.refusals import GONE, Refusal
 from rushes.serve.replies import Reply, failed
@@ -48,7 +48,7 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
     media = MediaSource(config.limits, media_dir=config.media_dir, allow_remote=config.allow_remote)
     started = int(time.time())
 
-    @app.post("/v1/chat/completions", responses=ERRORS)
+    @app.post("/v1/chat/completions", responses={200: ANSWER, **ERRORS})
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
         """Answer a conversation about videos and pictures."""
         arrived, request_id = time.monotonic(), request.state.request_id
@@ -81,7 +81,7 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
         """Is the server up?"""
         return {"status": "ok"}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def figures() -> Response:
         """For Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
@@ -93,6 +93,9 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
 
     @app.exception_handler(RequestValidationError)
     async def misunderstood(request: Request, error: RequestValidationError) -> Response:
+        if not isinstance(error.body, dict | list | None) and not _json(request):
+            words = "the body must be JSON, under Content-Type: application/json"
+            return await refused(request, Refusal(words, status=415, code="not_json"))
         return await refused(request, explained(error))
 
     @app.exception_handler(HTTPException)
@@ -172,6 +175,11 @@ async def _chunks(reply: Reply, first: Message, messages: AsyncGenerator[Message
 
 def _chunk(reply: Reply, message: Message) -> bytes:
     return reply.chunk(message) if isinstance(message, Piece) else reply.closing(message)
+
+
+def _json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _model(config: Config, started: int) -> dict[str, Any]:
