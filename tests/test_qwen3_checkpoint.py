@@ -8,48 +8,22 @@ import numpy as np
 import pytest
 
 import rushes
-from rushes._transformers import transformers
+from qwen3_checkpoint import SIDE, qwen3_checkpoint
 from rushes.demo import bundled
 from rushes.errors import RushesError
 from rushes.loading import load_model, load_processor
 from rushes.prompting import build_inputs, sampling_for
 from rushes.video import Sampling, Video, read_video
-from tiny import PATCH
-from tiny_qwen3 import tiny_qwen3_vl
 
 PROMPT = "Describe the video."
-MARKS = {
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-}
-SIDE = 2 * PATCH  # of a cell, in pixels
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A target and a draft, as the hub would hold them."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(bundled.TARGET)
-    size = {"shortest_edge": 4 * SIDE * SIDE, "longest_edge": 60 * SIDE * SIDE}
-    patches = {"patch_size": PATCH, "temporal_patch_size": 2, "merge_size": 2, "size": size}
-    processor = transformers.Qwen3VLProcessor(
-        transformers.Qwen2VLImageProcessor(**patches),
-        tokenizer,
-        transformers.Qwen3VLVideoProcessor(**patches, fps=2, min_frames=4, max_frames=8),
-        chat_template=(Path(bundled.TARGET) / "chat_template.jinja").read_text(),
-    )
-    made = []
-    for name, seed, sizes in (("target", 0, {}), ("draft", 1, {"hidden": 32, "layers": 1})):
-        model = tiny_qwen3_vl(seed, vocab=640, **sizes)
-        for key, mark in MARKS.items():
-            setattr(model.config, key, tokenizer.convert_tokens_to_ids(mark))
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
-        folder = tmp_path_factory.mktemp(name)
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        made.append(str(folder))
-    return made[0], made[1]
+    target = qwen3_checkpoint(tmp_path_factory.mktemp("target"))
+    draft = qwen3_checkpoint(tmp_path_factory.mktemp("draft"), 1, hidden=32, layers=1)
+    return str(target), str(draft)
 
 
 @pytest.fixture(scope="module")

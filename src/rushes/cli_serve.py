@@ -47,6 +47,9 @@ def serve(
     max_frames: Annotated[int, typer.Option(help="Most frames of one video.", min=1)] = 768,
     max_seconds: Annotated[float, typer.Option(help="Longest video.")] = 3600.0,
     max_body_mib: Annotated[int, typer.Option(help="Largest request.", min=1)] = 64,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin of a page elsewhere that may ask; again for more; * for all.")
+    ] = None,
     log_content: Annotated[bool, typer.Option("--log-content", help="Log questions and answers too.")] = False,
     standin: Annotated[bool, typer.Option("--standin", help="The bundled pair at its padded size, in bf16.")] = False,
     debug: Debug = False,
@@ -72,6 +75,7 @@ def serve(
         media_dir=media_dir,
         allow_remote=allow_remote,
         api_key=api_key if api_key is not None else os.environ.get("RUSHES_API_KEY"),
+        origins=tuple(allow_origin or ()),
         log_content=log_content,
         limits=Limits(
             body_bytes=max_body_mib * MIB,

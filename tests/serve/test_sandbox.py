@@ -77,7 +77,7 @@ def nothing_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     assert children() == processes
     assert list(folder.iterdir()) == []
     if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) == files
+        assert len(os.listdir("/proc/self/fd")) <= files
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +191,12 @@ def test_thousands_of_frames_in_a_small_file(tmp_path: Path) -> None:
 def test_absurd_dimensions(tmp_path: Path) -> None:
     frames = [Image.fromarray(frame) for frame in grey_levels(3)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    for side in (5000, 65_535):
+    for side in (8000, 65_535):
         wide = data[:6] + struct.pack("<HH", side, side) + data[10:]
         refused = refusal(lambda wide=wide: image(wide))
         assert refused.status == 413
-        assert "more than 9,437,184 pixels" in refused.message
-        assert refusal(lambda wide=wide: video(wide)).status == (413 if side == 5000 else 400)  # libav's own limit
+        assert "more than 50,000,000 pixels" in refused.message
+        assert refusal(lambda wide=wide: video(wide)).status == (413 if side == 8000 else 400)  # libav's own limit
     path = mux(tmp_path / "a.avi", np.zeros((2, 2400, 4096, 3), np.uint8), codec="mjpeg", pix_fmt="yuvj420p")
     refused = refusal(lambda: video(path.read_bytes()))
     assert refused.status == 413
@@ -254,7 +254,7 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
 
 def test_image_bombs() -> None:
     zeros = zlib.compress(bytes(20 * MIB), 9)
-    for side in (4000, 30_000, 2**31 - 1):
+    for side in (8000, 30_000, 2**31 - 1):
         refused = refusal(lambda side=side: image(png(side, side, (b"IDAT", zeros))))
         assert refused.status == 413
     text = (b"zTXt", b"a\0\0" + zlib.compress(bytes(100 * MIB), 9))

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from rushes import __version__
 from rushes.serve.backend import Backend
@@ -113,7 +114,11 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
 
     app.include_router(pages(config))
     describe(app)
-    return Guard(app, config, metrics)
+    guarded: Any = Guard(app, config, metrics)
+    if config.origins:  # outside of the guard: a browser asks first, and without the key
+        headers = ["authorization", "content-type"]
+        guarded = CORSMiddleware(guarded, config.origins, allow_methods=["GET", "POST"], allow_headers=headers)
+    return guarded
 
 
 async def _counted(

@@ -26,6 +26,7 @@ class Config:
         media_dir: Where `file:` URLs may point; None refuses them.
         allow_remote: May videos and pictures be downloaded from `https:` URLs?
         api_key: What clients must send; None lets everybody in.
+        origins: Of pages elsewhere that may ask from a browser; "*" is all.
         log_content: Also log what was asked and answered.
         limits: Of one request.
 
@@ -46,6 +47,7 @@ class Config:
     media_dir: Path | None = None
     allow_remote: bool = False
     api_key: str | None = None
+    origins: tuple[str, ...] = ()
     log_content: bool = False
     limits: Limits = field(default_factory=Limits)
 

@@ -18,6 +18,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger("rushes.serve.access")
 _KEYED = "/v1/"  # paths that ask for the key
+_UNQUEUED = 64  # requests beside those of the queue whose bodies may be in memory
 _BODY_S = 60.0  # for a whole body to arrive
 _BODIES = 8  # of the largest size, all that are held together
 _VALUES = 100_000  # in a body; each becomes an object, or several where it is wrong
@@ -36,7 +37,7 @@ class Guard:
         self._app = app
         self._config = config
         self._metrics = metrics
-        self._held_bytes = 0
+        self._open = self._held_bytes = 0
         self._most_values = max(_VALUES, 4 * config.limits.prompt_tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +55,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
+        self._open += 1
         try:
             self._check(scope)
             await self._app(scope, await self._read(receive, scope["state"]), numbered)
@@ -62,6 +64,7 @@ class Guard:
                 raise
             await _answer(refusal, numbered)
         finally:
+            self._open -= 1
             self._held_bytes -= scope["state"].get("body_bytes", 0)
             status = scope["state"].get("broken_off", status)
             if status == GONE:
@@ -122,6 +125,8 @@ class Guard:
             if not hmac.compare_digest(given.strip(), key.encode()) or kind.lower() != b"bearer":
                 scope["state"]["code"] = "invalid_api_key"
                 raise Refusal("the API key is missing or wrong", status=401, code="invalid_api_key")
+        if scope["method"] == "POST" and self._open > self._config.queue + _UNQUEUED:
+            raise Refusal("too many requests at once; try again later", status=429, code="too_many", retry_after_s=1)
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._config.limits.body_bytes:
             raise _too_large(self._config)

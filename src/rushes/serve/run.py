@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -81,11 +82,15 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if not self.should_exit:
-            log.info("stopping", extra={"signal": sig})
-            if self._loop is not None:  # a signal comes between any two lines of what the loop is doing
-                self._loop.call_soon_threadsafe(self._drain)
-        super().handle_exit(sig, frame)
+        # Not uvicorn's own: it would raise the signal again behind a clean end.
+        if self._loop is not None:  # a signal comes between any two steps of what the loop is doing, or a log's line
+            self._loop.call_soon_threadsafe(self._stop, signal.Signals(sig).name)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    def _stop(self, name: str) -> None:
+        log.info("stopping", extra={"signal": name})
+        self._drain()
 
 
 def serve(backend: Backend, config: Config, metrics: Metrics, listening: socket.socket) -> None:
