@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -20,9 +20,9 @@ from rushes.serve.guard import Guard
 from rushes.serve.job import Done, Job, Message, Piece
 from rushes.serve.media import MediaSource
 from rushes.serve.metrics import CONTENT_TYPE, Metrics
-from rushes.serve.openapi import ERRORS, describe, explained
+from rushes.serve.openapi import ANSWER, ERRORS, describe, explained
 from rushes.serve.page import pages
-from rushes.serve.refusals import Refusal
+from rushes.serve.refusals import GONE, Refusal
 from rushes.serve.replies import Reply, failed
 from rushes.serve.schema import ChatRequest
 from rushes.serve.streaming import EventStream, unless_gone
@@ -49,7 +49,7 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
     media = MediaSource(config.limits, media_dir=config.media_dir, allow_remote=config.allow_remote)
     started = int(time.time())
 
-    @app.post("/v1/chat/completions", responses=ERRORS)
+    @app.post("/v1/chat/completions", responses={200: ANSWER, **ERRORS})
     async def chat_completions(body: ChatRequest, request: Request) -> Response:
         """Answer a conversation about videos and pictures."""
         arrived, request_id = time.monotonic(), request.state.request_id
@@ -62,7 +62,7 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
         watched = _counted(backend.answer(job), metrics, arrived, request, config.log_content)
         if body.stream:
             first = await unless_gone(request, anext(watched))
-            return EventStream(_chunks(reply, first, watched))
+            return EventStream(_chunks(reply, first, watched), watched)
         return JSONResponse(reply.whole(await unless_gone(request, _whole(reply, watched))))
 
     @app.get("/v1/models")
@@ -82,7 +82,7 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
         """Is the server up?"""
         return {"status": "ok"}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def figures() -> Response:
         """For Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
@@ -94,6 +94,9 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
 
     @app.exception_handler(RequestValidationError)
     async def misunderstood(request: Request, error: RequestValidationError) -> Response:
+        if not isinstance(error.body, dict | list | None) and not _json(request):
+            words = "the body must be JSON, under Content-Type: application/json"
+            return await refused(request, Refusal(words, status=415, code="not_json"))
         return await refused(request, explained(error))
 
     @app.exception_handler(HTTPException)
@@ -122,7 +125,7 @@ async def _counted(
     messages: AsyncGenerator[Message], metrics: Metrics, arrived: float, request: Request, content: bool
 ) -> AsyncGenerator[Message]:
     """The messages of an answer, which is counted when it ends; closes them whatever happens."""
-    first_s, texts, complete = 0.0, [], False
+    first_s, texts, begun, complete = 0.0, [], False, False
     try:
         async for message in messages:
             now = time.monotonic() - arrived
@@ -142,20 +145,26 @@ async def _counted(
                 }
                 if content:
                     log.info("answered", extra={"request": request.state.request_id, "text": "".join(texts)})
+            begun = True
             yield message
     except (asyncio.CancelledError, GeneratorExit):
         if not complete:
-            metrics.count_cancelled()
+            request.state.broken_off = GONE
+        raise
+    except Refusal as error:
+        if begun:  # its status was sent, and it was 200
+            request.state.broken_off, request.state.code = error.status, error.code
         raise
     finally:
         await messages.aclose()
 
 
 async def _whole(reply: Reply, messages: AsyncGenerator[Message]) -> Done:
-    async for message in messages:
-        if isinstance(message, Done):
-            return message
-        reply.add(message)
+    async with aclosing(messages):
+        async for message in messages:
+            if isinstance(message, Done):
+                return message
+            reply.add(message)
     raise AssertionError("an answer without an end")
 
 
@@ -167,12 +176,15 @@ async def _chunks(reply: Reply, first: Message, messages: AsyncGenerator[Message
             yield _chunk(reply, message)
     except Refusal as error:  # too late for a status
         yield failed(error.body())
-    finally:
-        await messages.aclose()
 
 
 def _chunk(reply: Reply, message: Message) -> bytes:
     return reply.chunk(message) if isinstance(message, Piece) else reply.closing(message)
+
+
+def _json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _model(config: Config, started: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from rushes.serve.config import Config
 from rushes.serve.metrics import Metrics
-from rushes.serve.refusals import Refusal
+from rushes.serve.refusals import GONE, Refusal, gone
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,6 +20,8 @@ log = logging.getLogger("rushes.serve.access")
 _KEYED = "/v1/"  # paths that ask for the key
 _UNQUEUED = 64  # requests beside those of the queue whose bodies may be in memory
 _BODY_S = 60.0  # for a whole body to arrive
+_BODIES = 8  # of the largest size, all that are held together
+_VALUES = 100_000  # in a body; each becomes an object, or several where it is wrong
 
 
 class Guard:
@@ -35,7 +37,8 @@ class Guard:
         self._app = app
         self._config = config
         self._metrics = metrics
-        self._open = 0
+        self._open = self._held_bytes = 0
+        self._most_values = max(_VALUES, 4 * config.limits.prompt_tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,14 +58,18 @@ class Guard:
         self._open += 1
         try:
             self._check(scope)
-            await self._app(scope, await self._read(receive), numbered)
+            await self._app(scope, await self._read(receive, scope["state"]), numbered)
         except Refusal as refusal:
             if begun:
                 raise
             await _answer(refusal, numbered)
         finally:
             self._open -= 1
-            if status >= 400:
+            self._held_bytes -= scope["state"].get("body_bytes", 0)
+            status = scope["state"].get("broken_off", status)
+            if status == GONE:
+                self._metrics.count_cancelled()
+            elif status >= 400:
                 self._metrics.count_refusal(status, scope["state"].get("code"))
             log.info(
                 "request",
@@ -76,28 +83,34 @@ class Guard:
                 },
             )
 
-    async def _read(self, receive: Receive) -> Receive:
-        """Read the whole body, as long as it is within the limits; the app gets it in one piece."""
+    async def _read(self, receive: Receive, state: MutableMapping[str, Any]) -> Receive:
+        """Read the whole body, as long as it is within the limits; the app gets it in one piece.
+
+        Its bytes count as held until the request ends: the app keeps them, in one form or another, while it waits.
+        """
         pieces, size = [], 0
         try:
             async with asyncio.timeout(_BODY_S):
                 while True:
                     message = await receive()
                     if message["type"] != "http.request":
-                        break
+                        raise gone()
                     pieces.append(message.get("body", b""))
                     size += len(pieces[-1])
+                    self._held_bytes += len(pieces[-1])
+                    state["body_bytes"] = size
                     if size > self._config.limits.body_bytes:
                         raise _too_large(self._config)
+                    if self._held_bytes > _BODIES * self._config.limits.body_bytes:
+                        raise _too_many()
                     if not message.get("more_body"):
                         break
         except TimeoutError:
             raise Refusal("the request's body took too long", status=408, code="body_too_slow") from None
-        left: list[MutableMapping[str, Any]] = [
-            {"type": "http.request", "body": b"".join(pieces), "more_body": False}
-            if message["type"] == "http.request"
-            else message
-        ]
+        body = b"".join(pieces)
+        if sum(map(body.count, (b",", b"[", b"{"))) > self._most_values:
+            raise Refusal("the request's body has too many values", status=413, code="body_too_complex")
+        left: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def again() -> MutableMapping[str, Any]:
             return left.pop() if left else await receive()
@@ -124,6 +137,15 @@ def _too_large(config: Config) -> Refusal:
         f"the request's body is larger than {config.limits.body_bytes} bytes; send fewer or smaller files",
         status=413,
         code="body_too_large",
+    )
+
+
+def _too_many() -> Refusal:
+    return Refusal(
+        "the server holds as much as it can of what was sent to it; try again later",
+        status=429,
+        code="too_many_bytes",
+        retry_after_s=10,
     )
 
 

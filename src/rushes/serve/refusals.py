@@ -4,6 +4,9 @@ from typing import Any
 
 from rushes.errors import RushesError
 
+GONE = 499  # nobody reads it; it is counted
+_MOST = 500  # letters of a message
+
 
 class Refusal(RushesError):
     """A request that is answered with an error.
@@ -45,7 +48,17 @@ class Refusal(RushesError):
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {"message": shortened(self.message), "type": kind, "param": self.param, "code": self.code}}
+
+
+def shortened(text: str) -> str:
+    """No longer than people read: some messages repeat what was given."""
+    return text if len(text) <= _MOST else f"{text[:_MOST]}..."
+
+
+def gone() -> Refusal:
+    """The client went away."""
+    return Refusal("the client went away", status=GONE, code="client_gone")
 
 
 def _again(message: str, named: dict[str, Any]) -> Refusal:

@@ -42,7 +42,7 @@ Part = Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]
 
 class ChatMessage(Strict):
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[list[Part], Field(min_length=1)] | str
+    content: Annotated[list[Part], Field(min_length=1, fail_fast=True)] | str
     name: str | None = None
 
 
@@ -63,7 +63,7 @@ class ChatRequest(Strict):
     """What is null counts as left out."""
 
     model: str
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0, greedy, by default.")

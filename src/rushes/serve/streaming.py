@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from rushes.serve.refusals import Refusal
+from rushes.serve.refusals import gone as gone_away
 
 T = TypeVar("T")
 
@@ -17,28 +17,32 @@ class EventStream(Response):
     """Server-sent events.
 
     Args:
-        events: Whole events; closed when all are sent, or when the client goes away.
+        events: Whole events.
+        source: What they are made from. Both are closed when all is sent, or when the client goes away.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes], source: AsyncGenerator[Any]) -> None:
         self.status_code = 200
         self.background = None
         self.body = b""
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]  # nobody knows it
-        self._events = events
+        self._events, self._source = events, source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sending = asyncio.ensure_future(self._send(send))
         gone = asyncio.ensure_future(_gone(receive))
         try:
             await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
             await _end(gone)
             await _end(sending)
             await self._events.aclose()
+            await self._source.aclose()  # closing events that have not begun does not reach it
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -59,7 +63,7 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise Refusal("the client went away", status=499, code="client_gone")
+        raise gone_away()
     finally:
         await _end(gone)
         await _end(task)

@@ -12,6 +12,7 @@ from rushes.serve.schema import ChatMessage, ChatRequest, ImagePart, TextPart
 from rushes.settings import Settings
 
 DEFAULT_TOKENS = 256
+_CHARACTERS_PER_TOKEN = 8  # about twice what text has; what is longer is not worth cutting into tokens
 
 # Field -> what it may hold, and what is missing here otherwise.
 _NEUTRAL: dict[str, tuple[tuple[object, ...], str]] = {
@@ -99,7 +100,7 @@ async def job_of(body: ChatRequest, config: Config, media: MediaSource, *, reque
         )
     if body.messages[-1].role != "user":
         raise Refusal("the last message must be the user's", param="messages")
-    _check_counts(body.messages, config)
+    check_size(body.messages, config)
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
     turns = []
     for i, message in enumerate(body.messages):
@@ -117,13 +118,27 @@ async def job_of(body: ChatRequest, config: Config, media: MediaSource, *, reque
     )
 
 
-def _check_counts(messages: Sequence[ChatMessage], config: Config) -> None:
+def check_size(messages: Sequence[ChatMessage], config: Config) -> None:
+    """Refuse more files or more text than the limits allow, before anything is done with them.
+
+    Raises:
+        Refusal: With the limit.
+    """
     parts = [part for message in messages if not isinstance(message.content, str) for part in message.content]
     for kind, most in (("video_url", config.limits.videos), ("image_url", config.limits.images)):
         count = sum(part.type == kind for part in parts)
         if count > most:
             what = "videos" if kind == "video_url" else "images"
             raise Refusal(f"the request has {count} {what}, the limit is {most}", param="messages")
+    texts = [message.content for message in messages if isinstance(message.content, str)]
+    length = sum(map(len, texts)) + sum(len(part.text) for part in parts if isinstance(part, TextPart))
+    most = config.limits.prompt_tokens * _CHARACTERS_PER_TOKEN
+    if length > most:
+        raise Refusal(
+            f"the text has {length} characters, the limit is {most}; send less",
+            param="messages",
+            code="context_length_exceeded",
+        )
 
 
 async def _said(message: ChatMessage, place: int, media: MediaSource) -> Said:
