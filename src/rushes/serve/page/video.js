@@ -4,7 +4,7 @@ const at = (id) => document.getElementById(id);
 
 // A file as the page holds it; `data` is a promise of its data URL.
 export function open(file) {
-  if (file.type && !file.type.startsWith("video/")) throw new Error(`${file.name} is no video, but ${file.type}.`);
+  if (file.type && !file.type.startsWith("video/")) throw new Error(`This is no video: ${file.name} (${file.type}).`);
   const data = dataURL(file);
   data.catch(() => {}); // whoever asks with it hears of it
   return { name: file.name, bytes: file.size, url: URL.createObjectURL(file), data };
@@ -24,7 +24,7 @@ function dataURL(file) {
   return new Promise((done, failed) => {
     const reader = new FileReader();
     reader.onload = () => done(`data:${file.type || "video/mp4"};base64,${reader.result.split(",", 2)[1] ?? ""}`);
-    reader.onerror = () => failed(new Error(`${file.name} cannot be read.`));
+    reader.onerror = () => failed(new Error(`The file ${file.name} cannot be read.`));
     reader.readAsDataURL(file);
   });
 }
