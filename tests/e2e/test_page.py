@@ -93,7 +93,7 @@ def test_a_race_shows_both_clocks(page: Page) -> None:
     clocks = [float(page.fact("clock", lane).removesuffix(" s")) for lane in (0, 1)]
     widths = [float(str(page.run("return arguments[0].style.width", bar))[:-1]) for bar in page.all(".bar i")]
     assert max(widths) == pytest.approx(100)
-    assert widths[1] / widths[0] == pytest.approx(clocks[1] / clocks[0], rel=0.05)
+    assert widths[1] / widths[0] == pytest.approx(clocks[1] / clocks[0], rel=0.1)
     ratio = float(re.findall(r"specvlm decodes at ([\d.]+)\S the speed of plain decoding", page.fact("verdict"))[0])
     assert ratio == pytest.approx(speeds[1] / speeds[0], rel=0.02)
     assert f"The answers are identical, all {len(page.kinds())} tokens." in page.fact("verdict")

@@ -64,6 +64,11 @@ def test_words_say_more_when_pointed_at(page: Page) -> None:
             assert box["bottom"] <= over["top"] or box["top"] >= over["bottom"], "the word is not covered"
     ActionChains(page.browser).move_to_element(page["question"]).perform()
     page.until(lambda: not page["tip"].is_displayed())
+    last = page.all(".word")[-1]
+    page.run("arguments[0].focus(); return new Promise(done => setTimeout(done, 200))", last)
+    assert page["tip"].is_displayed(), "also when the focus has moved the page"
+    page.run("window.scrollTo(0, 0); return new Promise(done => setTimeout(done, 200))")
+    assert not page["tip"].is_displayed(), "but not without its word"
 
 
 def test_kinds_look_different_and_can_be_read(page: Page) -> None:

@@ -63,46 +63,50 @@ export function legend(list, lossless, counts) {
 
 // Lets the words inside `root` say more when they are pointed at, tapped or reached with the keyboard.
 export function explain(root, tip) {
+  let shown = null;
   const show = (made) => {
+    shown?.removeAttribute("aria-describedby");
+    shown = made;
+    tip.hidden = made === null;
+    if (made === null) return;
     fill(tip, made);
-    tip.hidden = false;
-    put(tip, made.querySelector(".ink"));
+    put(tip, made);
     made.setAttribute("aria-describedby", tip.id);
   };
-  const hide = (made) => {
-    made?.removeAttribute("aria-describedby");
-    tip.hidden = true;
-    const focused = wordOf(document.activeElement);
-    if (focused && focused !== made) show(focused);
-  };
-  root.addEventListener("pointerover", (event) => wordOf(event.target) && show(wordOf(event.target)));
-  root.addEventListener("pointerout", (event) => wordOf(event.target) && hide(wordOf(event.target)));
-  root.addEventListener("focusin", (event) => {
-    const made = wordOf(event.target);
-    if (!made) return;
+  const on = (kind, react) =>
+    root.addEventListener(kind, (event) => {
+      const made = wordOf(event.target);
+      if (made) react(made, event);
+    });
+  on("pointerover", show);
+  on("pointerout", () => show(wordOf(document.activeElement)));
+  on("focusin", (made) => {
     for (const other of made.parentElement.querySelectorAll('[tabindex="0"]')) other.tabIndex = -1;
     made.tabIndex = 0;
     show(made);
   });
-  root.addEventListener("focusout", (event) => wordOf(event.target) && hide(wordOf(event.target)));
-  root.addEventListener("keydown", (event) => step(event, tip));
-  document.addEventListener("scroll", () => (tip.hidden = true), { passive: true, capture: true });
+  on("focusout", () => show(null));
+  on("keydown", (made, event) => {
+    if (event.key === "Escape") show(null);
+    step(made, event);
+  });
+  const follow = () => shown && put(tip, shown);
+  document.addEventListener("scroll", follow, { passive: true, capture: true });
+  window.addEventListener("resize", follow);
+  new MutationObserver(() => shown && !shown.isConnected && show(null)).observe(root, { childList: true });
 }
 
 function wordOf(node) {
   return node?.closest?.(".word") ?? null;
 }
 
-function step(event, tip) {
-  const made = wordOf(event.target);
-  if (!made) return;
+function step(made, event) {
   const to = {
     ArrowRight: made.nextElementSibling,
     ArrowLeft: made.previousElementSibling,
     Home: made.parentElement.firstElementChild,
     End: made.parentElement.lastElementChild,
   };
-  if (event.key === "Escape") tip.hidden = true;
   if (!(event.key in to)) return;
   event.preventDefault();
   to[event.key]?.focus();
@@ -146,10 +150,12 @@ function code(text, id) {
 }
 
 // Below the word, or above it where there is no room below.
-function put(tip, ink) {
+function put(tip, made) {
   const gap = 8;
+  const ink = made.querySelector(".ink");
   const [first] = ink.getClientRects();
   const box = first ?? ink.getBoundingClientRect();
+  tip.style.visibility = box.bottom < 0 || box.top > window.innerHeight ? "hidden" : "visible";
   const most = document.documentElement.clientWidth - tip.offsetWidth - gap;
   const below = box.bottom + gap + tip.offsetHeight <= window.innerHeight;
   tip.style.left = `${Math.max(gap, Math.min(box.left, most))}px`;
