@@ -121,7 +121,8 @@ class Page:
 
     def whole_picture(self, name: str, width: int, scheme: str = "light") -> None:
         """A screenshot of everything, not just of the window."""
-        emulate(self.browser, width, int(self.run("return document.documentElement.scrollHeight")), scheme)
+        height = int(self.run("return document.documentElement.scrollHeight"))
+        emulate(self.browser, width, height, scheme, "reduce")  # nothing is half way to another colour
         keep_picture(self.browser, name)
         emulate(self.browser, width, 900, scheme)
 
