@@ -1,70 +1,41 @@
 """The page of `rushes generate --explain` in a browser that has no network."""
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from chromium import Browser, chromium, emulate, keep_picture, requests
 from explaining import COUNTS, WORDS, result
 from rushes.explain import save_explain
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 OWN = """return arguments[0].map(word =>
     [...word.childNodes].filter(node => node.role != "tooltip").map(node => node.textContent).join(""))"""
 SHOWN = """return [...document.querySelectorAll('[role="tooltip"]')].map(tip =>
     getComputedStyle(tip).visibility == "visible")"""
 Run = Callable[..., Any]
-Browser = webdriver.Chrome
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Headless Chromium, offline; without one the tests are skipped, but not where CI_BROWSER says there must be."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        if os.environ.get("CI_BROWSER"):
-            pytest.fail("chromium or chromedriver is not on the PATH; `make browser` installs both")
-        pytest.skip("chromium or chromedriver is not on the PATH; `make browser` installs both")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    made = webdriver.Chrome(options=options, service=Service(driver))
-    try:
+    """Headless Chromium, offline."""
+    with chromium(tmp_path_factory.mktemp("profile")) as made:
         made.set_network_conditions(offline=True, latency=0, throughput=0)
         yield made
-    finally:
-        made.quit()
 
 
 def see(browser: Browser, path: Path, width: int = 900, height: int = 800, scheme: str = "light") -> list[WebElement]:
     """Open a page in a window of that size; its words."""
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    preferred = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", preferred)
+    emulate(browser, width, height, scheme)
     browser.get(path.as_uri())
     return browser.find_elements(By.CSS_SELECTOR, "span.word")
-
-
-def requests(browser: Browser) -> list[str]:
-    """What was asked for since the last call."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
 
 def tip(word: WebElement) -> WebElement:
@@ -106,10 +77,9 @@ def test_an_answer_is_explained_offline(rushes: Run, video: Path, tmp_path: Path
         said = str(tip(word).get_attribute("textContent"))
         assert ("would have said" in said) == (token["how"] in ("relaxed", "shifted"))
         assert f"token {token['id']}" in said
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     telling = [word for word in words if word.get_attribute("data-how") in ("relaxed", "correction")]
     point_at(browser, (telling or words)[0])
-    browser.save_screenshot(str(SCREENSHOTS / "explain.png"))
+    keep_picture(browser, "explain")
 
 
 @pytest.mark.parametrize(("width", "height", "scheme"), [(1200, 800, "light"), (1200, 300, "dark"), (360, 640, "dark")])
@@ -130,10 +100,9 @@ def test_words_say_more_when_pointed_at(
         assert box["top"] >= 0
         assert box["bottom"] <= height
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width, "nothing sticks out"
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     point_at(browser, words[4])
     assert "The target would have said  quietly" in tip(words[4]).text
-    browser.save_screenshot(str(SCREENSHOTS / f"explain-{width}x{height}-{scheme}.png"))
+    keep_picture(browser, f"explain-{width}x{height}-{scheme}")
 
 
 def test_words_say_more_when_the_keyboard_reaches_them(browser: Browser, hand_made: Path) -> None:

@@ -16,7 +16,8 @@ _POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
-_FILES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+_MODULES = ("answer", "api", "film", "notice", "page", "race", "spoken", "video", "words")
+_FILES = {"index.html": "text/html", "page.css": "text/css"} | {f"{name}.js": "text/javascript" for name in _MODULES}
 
 
 def pages(config: Config) -> APIRouter:
@@ -37,9 +38,10 @@ def pages(config: Config) -> APIRouter:
 
     @router.get("/v1/methods")
     async def known() -> dict[str, Any]:
-        """The methods that a request can name."""
+        """The methods that a request can name; method and share kept of those that name none."""
         return {
             "default": config.method,
+            "keep": config.keep,
             "data": [
                 {"id": name, "recipe": recipe, "lossless": methods.method(name).lossless, "description": words}
                 for name, (recipe, words) in methods.METHODS.items()

@@ -1,0 +1,60 @@
+"""One server and one browser for all tests of the page."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from chromium import Browser, chromium, emulate, requests
+from served import KEY, Page, Server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    command = [sys.executable, "-m", "rushes", "serve", "--port", "0", "--queue", "1", "--api-key", KEY]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert process.stderr is not None
+    lines: list[str] = []
+    try:
+        for line in process.stderr:
+            lines.append(line)
+            if '"message": "serving"' in line:
+                break
+        else:
+            pytest.fail("".join(lines))
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield Server(json.loads(lines[-1])["address"] + "/")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("profile")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def opened(chrome: Browser, server: Server) -> Page:
+    return Page(chrome, server)
+
+
+@pytest.fixture
+def page(opened: Page) -> Iterator[Page]:
+    """Freshly opened; whatever it did, nothing went wrong unseen and nothing left the host."""
+    opened.open()
+    yield opened
+    emulate(opened.browser, 1280, 900)
+    assert opened.browser.get_log("browser") == []
+    hosts = ("data:", f"blob:{opened.server.url}", opened.server.url)
+    assert [url for url in requests(opened.browser) if not url.startswith(hosts)] == []
+
+
+@pytest.fixture(scope="session")
+def demo(server: Server) -> bytes:
+    return server.get("demo.mp4")
