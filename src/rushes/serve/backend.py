@@ -17,7 +17,8 @@ from rushes.prompting import sampling_for
 from rushes.recall import Prefix
 from rushes.serve.config import Config
 from rushes.serve.engine import Engine, late
-from rushes.serve.gate import Gate
+from rushes.serve.gate import Gate, Ticket
+from rushes.serve.heap import give_back, limit_arenas
 from rushes.serve.job import Done, Job, Message
 from rushes.serve.media import Medium
 from rushes.serve.metrics import Metrics
@@ -25,6 +26,8 @@ from rushes.serve.refusals import Refusal
 from rushes.serve.sandbox import Sandbox
 from rushes.store import Store
 from rushes.video import Sampling
+
+_REST_S = 2.0  # without a request, until memory is given back
 
 
 class Backend(Protocol):
@@ -64,8 +67,10 @@ class LocalBackend:
     clips: Store = field(init=False)
     _sandbox: Sandbox = field(init=False)
     _decoding: "WeakValueDictionary[str, asyncio.Lock]" = field(init=False)
+    _rest: asyncio.TimerHandle | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        limit_arenas()
         config, processing = self.config, Lock()
         engines = [Engine(pair, config.cache_bytes, config.limits.prompt_tokens, processing) for pair in self.pairs]
         self.gate = Gate(engines, config.queue)
@@ -89,16 +94,27 @@ class LocalBackend:
                 raise late() from None
             run = engine.start(job, turns, deadline=deadline, decoding_s=decoding_s, on_processed=self._keep)
             loop = asyncio.get_running_loop()
-            run.finished.add_done_callback(lambda _: loop.call_soon_threadsafe(self.gate.leave, ticket))
+            run.finished.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave, ticket))
             async for message in run.messages():
                 if isinstance(message, Done) and job.reuse:
                     self.metrics.count_reuse(message)
                 yield message
         finally:
             if run is None:
-                self.gate.leave(ticket)
+                self._leave(ticket)
             else:
                 run.cancel()
+
+    def _leave(self, ticket: Ticket[Engine]) -> None:
+        self.gate.leave(ticket)
+        if self._rest is not None:
+            self._rest.cancel()
+        if not self.gate.admitted:
+            self._rest = asyncio.get_running_loop().call_later(_REST_S, self._give_back)
+
+    def _give_back(self) -> None:
+        if not self.gate.admitted:
+            asyncio.get_running_loop().run_in_executor(None, give_back)
 
     def drain(self) -> None:
         self.gate.close()
