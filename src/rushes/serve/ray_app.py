@@ -29,7 +29,6 @@ def application(spec: PairSpec, config: Config, replicas: int, cpus: float) -> A
         "max_constructor_retry_count": 1,
     }
     pairs = serve.deployment(
-        PairReplica,
         name="Pair",
         num_replicas=replicas,
         max_ongoing_requests=at_one_replica(config.queue, replicas),
@@ -37,13 +36,12 @@ def application(spec: PairSpec, config: Config, replicas: int, cpus: float) -> A
         request_router_config={"request_router_class": HolderRouter},
         health_check_period_s=2,
         **both,
-    )
-    front: Any = serve.deployment(
-        Front,
+    )(PairReplica)
+    front = serve.deployment(
         name="Front",
         num_replicas=1,
         max_ongoing_requests=10_000,  # the queue is its own; what is too much gets a 429 from it
         ray_actor_options={"num_cpus": 0, "resources": {_HEAD: 0.001}},
         **both,
-    )
+    )(Front)
     return front.bind(pairs.bind(spec, for_replicas(config)), replicas, config)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,10 @@ class RayBackend:
 
     async def close(self) -> None:
         self.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.grace_s):
+                while self._gate.admitted:
+                    await asyncio.sleep(0.05)
 
     def sizes(self) -> dict[str, float]:
         """What the replicas hold, as they said last, and who waits, for the metrics."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
@@ -59,11 +60,31 @@ def cluster(host: str, port: int, cpus: float, say: Callable[[str], None]) -> It
 
 
 def _joined() -> bool:
-    """Join the cluster of RAY_ADDRESS, or one that was started on this machine; False if there is none."""
+    """Join the cluster of RAY_ADDRESS, or one that was started on this machine; False if there is none to be joined."""
+    named = os.environ.get("RAY_ADDRESS", "auto") or "auto"
+    if named == "local":
+        return False
+    if named != "auto":
+        _reach(named)
     try:
-        ray.init(address="auto", **_QUIET)
+        ray.init(address=named, **_QUIET)
     except ConnectionError as error:
-        if os.environ.get("RAY_ADDRESS"):
-            raise RushesError("there is no Ray cluster at RAY_ADDRESS; correct it, or unset it to start one") from error
+        if named != "auto":
+            raise _missing() from error
         return False
     return True
+
+
+def _reach(named: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = named.rpartition(":")
+    if "://" in host or not port.isdigit():
+        raise RushesError(f"RAY_ADDRESS is {named}; run this on a node of the cluster, with host:port, auto or local")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _missing() from error
+
+
+def _missing() -> RushesError:
+    return RushesError("there is no Ray cluster at RAY_ADDRESS; correct it, or unset it to start one")

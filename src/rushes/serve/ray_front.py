@@ -61,6 +61,6 @@ class Front:
     def __serve_build_asgi_app__(self) -> Any:
         return Numbered(create_app(self._backend, self._config, self._metrics))
 
-    async def drain(self) -> None:
-        """Take no more requests, and send away those that wait."""
-        self._backend.drain()
+    async def finish(self) -> None:
+        """Take no more requests, send away those that wait, and let the answers that are being written end."""
+        await self._backend.close()

@@ -8,6 +8,7 @@ from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, R
 from rushes.serve.job import Job
 
 _REMEMBERED = 10_000  # videos
+_PATIENCE = 2  # requests at a replica that holds a video, before one that idles reads it too
 
 
 def video_of(job: Job) -> str:
@@ -19,8 +20,8 @@ def video_of(job: Job) -> str:
 class HolderRouter(RequestRouter):
     """Sends requests about a video to the replica that saw it first; a new video goes where least is to be done.
 
-    A replica that is full, or gone, is passed over: another one then holds the video too. The replicas' own reports of
-    what they hold would come later than the next question.
+    A replica that is gone, or much asked, is passed over: another one then holds the video too. All of this is known
+    here, at the one place that sends; what replicas could report would come later than the next question.
     """
 
     def initialize_state(self, **_: Any) -> None:
@@ -43,7 +44,10 @@ class HolderRouter(RequestRouter):
         if not holders:
             holders = [min(candidate_replicas, key=self._load)]
             self._hold(video, [holders[0].replica_id])
-        return [holders, [replica for replica in candidate_replicas if replica not in holders]]
+        others = [replica for replica in candidate_replicas if replica not in holders]
+        soon = [replica for replica in holders if self._busy(replica) < _PATIENCE]
+        idle = [replica for replica in others if not self._busy(replica)]
+        return [soon, idle, holders, others]
 
     def on_request_routed(self, pending_request: PendingRequest, replica_id: ReplicaID, result: Any) -> None:
         """A replica has taken a request, maybe not the one that was asked first."""
@@ -82,6 +86,8 @@ class HolderRouter(RequestRouter):
             elif replica_id in known:
                 self._holders[video] = [other for other in known if other != replica_id]
 
+    def _busy(self, replica: RunningReplica) -> int:
+        return len(self._running.get(replica.replica_id, ()))
+
     def _load(self, replica: RunningReplica) -> tuple[int, int]:
-        videos = sum(replica.replica_id in known for known in self._holders.values())
-        return len(self._running.get(replica.replica_id, ())), videos
+        return self._busy(replica), sum(replica.replica_id in known for known in self._holders.values())

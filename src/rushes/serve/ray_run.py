@@ -45,10 +45,11 @@ def run_on_ray(
         try:
             (front,) = serve.run_many([target], wait_for_applications_running=False)
             if _comes_up(stop, say):
-                say(f"rushes serves {config.model} on {replicas} replicas at {address} (Ctrl-C stops)")
+                count = f"{replicas} replica{'s' if replicas > 1 else ''}"
+                say(f"rushes serves {config.model} on {count} at {address} (Ctrl-C stops)")
                 stop.wait()
                 with suppress(Exception):  # it may be gone
-                    front.drain.remote().result(timeout_s=5)
+                    front.finish.remote().result(timeout_s=config.grace_s + 5)
         except ray.exceptions.RayError as error:
             raise RushesError(f"Ray does not run it: {_reason(str(error))}") from error
         finally:
