@@ -52,6 +52,10 @@ def serve(
     ] = None,
     log_content: Annotated[bool, typer.Option("--log-content", help="Log questions and answers too.")] = False,
     standin: Annotated[bool, typer.Option("--standin", help="The bundled pair at its padded size, in bf16.")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="On Ray Serve: replicas wherever a cluster has room.")] = False,
+    replica_cpus: Annotated[
+        float | None, typer.Option(help="With --ray: cores for each replica; 1 by default.", min=0.1)
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """An OpenAI-compatible server, with a page to try it at /."""
@@ -91,6 +95,11 @@ def serve(
         raise RushesError("--standin is the bundled pair; leave out --target and --draft")
     if target is not None and draft is None and Settings(method=method).recipe().needs_draft:
         raise RushesError("--target without --draft; give both, or use --method ar (plain decoding) or std (no draft)")
+    if replica_cpus is not None and not ray:
+        raise RushesError("--replica-cpus without --ray; a server without Ray takes what cores there are")
+    if ray:
+        _serve_on_ray((target, draft, device, draft_device, dtype, standin), config, replicas, replica_cpus, host, port)
+        return
     listening = listen(host, port)
     pairs = _pairs(target, draft, _split(device, replicas), _split(draft_device, replicas), dtype, standin)
     set_up()
@@ -101,6 +110,36 @@ def serve(
     typer.echo(f"rushes serves {config.model} at {address_of(listening)} (Ctrl-C stops)", err=True)
     metrics = Metrics()
     run(LocalBackend(pairs, config, metrics), config, metrics, listening)
+
+
+def _serve_on_ray(
+    pair: tuple[str | None, str | None, str | None, str | None, str, bool],
+    config: Any,
+    replicas: int,
+    cpus: float | None,
+    host: str,
+    port: int,
+) -> None:
+    target, draft, device, draft_device, dtype, standin = pair
+    if draft_device is not None:
+        raise RushesError("--draft-device with --ray; a replica there has one device, which both models share")
+    if device not in (None, "cpu", "cuda"):
+        raise RushesError(f"--device {device} with --ray; give cpu or cuda, and Ray gives every replica one of its own")
+    from rushes.demo import bundled
+    from rushes.loading import check_dtype
+    from rushes.serve.ray_pair import PairSpec
+
+    try:
+        from rushes.serve.ray_run import run_on_ray
+    except ImportError as error:
+        if (error.name or "").startswith("rushes"):
+            raise
+        raise RushesError('--ray needs Ray Serve, which is not installed here; pip install "rushes[ray]"') from error
+    check_dtype(dtype)
+    if target is None:
+        target, draft = bundled.TARGET, bundled.DRAFT
+    spec = PairSpec(target, draft, device or "auto", dtype, standin)
+    run_on_ray(spec, config, replicas, cpus or 1.0, host, port, lambda line: typer.echo(line, err=True))
 
 
 def _split(devices: str | None, replicas: int) -> list[str | None]:

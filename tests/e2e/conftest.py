@@ -1,36 +1,18 @@
 """One server and one browser for all tests of the page."""
 
-import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from chromium import Browser, chromium, emulate, requests
+from serve.running import running
 from served import KEY, Page, Server
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    command = [sys.executable, "-m", "rushes", "serve", "--port", "0", "--queue", "1", "--api-key", KEY]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert process.stderr is not None
-    lines: list[str] = []
-    try:
-        for line in process.stderr:
-            lines.append(line)
-            if '"message": "serving"' in line:
-                break
-        else:
-            pytest.fail("".join(lines))
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield Server(json.loads(lines[-1])["address"] + "/")
-    finally:
-        process.terminate()
-        process.wait(30)
+    with running("--queue", "1", "--api-key", KEY) as made:
+        yield Server(made.address + "/")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A real server in a process of its own, on a free port."""
 
+import os
 import re
 import signal
 import subprocess
@@ -51,7 +52,9 @@ class Running:
 def running(*options: str) -> Iterator[Running]:
     """`rushes serve` with these options; stopped at the end, and killed if it does not."""
     command = [sys.executable, "-m", "rushes", "serve", "--port", "0", "--dtype", "float32", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    # One thread: the models are tiny, and other tests run beside.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
     server, ready = Running(process), threading.Event()
 
     def read() -> None:

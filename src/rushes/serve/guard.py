@@ -45,8 +45,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started, status, begun = time.monotonic(), 500, False
-        request_id = uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        # What stands before this one may have a number for it already; a client's header does not get here.
+        request_id = scope.setdefault("state", {}).setdefault("request_id", uuid4().hex)
 
         async def numbered(message: MutableMapping[str, Any]) -> None:
             nonlocal status, begun
