@@ -231,10 +231,7 @@ class Client:
     async def run(self, until: float) -> None:
         """Go on until a moment of `time.monotonic`; what was begun is waited for."""
         while time.monotonic() < until:
-            if self.chance.random() < GARBAGE:
-                await self._garbage()
-            else:
-                await self._conversation(until)
+            await self._conversation(until)
 
     async def _conversation(self, until: float) -> None:
         """A question about a video, and perhaps others behind it."""
@@ -242,6 +239,8 @@ class Client:
         question = {"type": "text", "text": self.chance.choice(QUESTIONS)}
         messages: list[dict[str, Any]] = [{"role": "user", "content": [video, question]}]
         for _ in range(4):
+            if self.chance.random() < GARBAGE:
+                await self._garbage()
             made = await self._ask(messages)
             if made.status != 200 or not made.whole:
                 await asyncio.sleep(self.chance.uniform(0.5, 1) * min(5, float(made.headers.get("retry-after", 0))))
