@@ -67,6 +67,20 @@ def test_a_prefix_cache_hit_reuses_the_vision_features(llm, same):
     assert after["vision_reused"] == before["vision_reused"] + 1
 
 
+def test_a_prefix_cache_hit_on_a_video_that_the_draft_has_not_seen(llm, same):
+    name = "video 0, a long question"
+    ends = 32 + 288  # the video's last token lies before, and vLLM's own tower will not run
+    answers(llm, [ASKED[name]])
+    runner(llm).drafter._store.clear()
+    before = metrics.read()
+    found = llm.generate([ASKED[name]], greedy(), use_tqdm=False)[0]
+    assert found.num_cached_tokens >= ends
+    same(name, list(found.outputs[0].token_ids))
+    after = metrics.read()
+    assert after["vision_runs"] == before["vision_runs"] + 1
+    assert after["draft_prompts"] == before["draft_prompts"] + 1
+
+
 def test_an_aborted_request_leaves_nothing_and_disturbs_nobody(llm, same):
     core = llm.llm_engine
     for name in FOUR[:3]:

@@ -11,8 +11,9 @@ from torch import Tensor
 from rushes.batched_cache import NoRoom
 from rushes.drafting.together import RowState, Written, draft_together
 from rushes.integrations.vllm import plugin, start
+from rushes.integrations.vllm.cpu import mend_sampling
 from rushes.integrations.vllm.features import FeatureStore
-from rushes.integrations.vllm.handover import Share, sampling_works
+from rushes.integrations.vllm.handover import Share
 from rushes.integrations.vllm.metrics import Board
 from rushes.integrations.vllm.prompts import Reader
 from rushes.integrations.vllm.requests import Requests
@@ -45,12 +46,13 @@ class VideoDrafter:
 
     def load_model(self, target_model: Any) -> None:
         """Load the draft, where its drafts are used."""
+        device = next(target_model.parameters()).device
+        mend_sampling(device)
         self._share = Share.of_this_worker(self._config)
         if not self._share.drafts:
             return
         from vllm.model_executor.layers.fusion.mm_input_norm import build_mm_input_norm
 
-        device = next(target_model.parameters()).device
         self._model = start.load(self._plan, self._config, device)
         norm = build_mm_input_norm(self._config.model_config).to(device)
         plain = getattr(norm, "forward_native", norm.forward)
@@ -66,7 +68,6 @@ class VideoDrafter:
         self._board = Board()
         reader = Reader(self._model, self._plan.settings, self._store, normalise)
         self._requests = Requests(reader, self._model.new_rows(caches), self._board)
-        self._can_sample = sampling_works(device)
         self._count()
         log.info(
             "rushes: %s drafts for %s, %s of the video tokens by %s",
@@ -143,9 +144,6 @@ class VideoDrafter:
             length, prompt = int(lengths[row]), len(request.prompt_token_ids or ())
             limit = self._room(request, length, length - prompt)
             if limit < 1:
-                continue
-            if not batch.sampling_metadata.all_greedy and not self._can_sample:
-                self._requests.skip(request.req_id, "sampling", RuntimeError("this build of vLLM samples wrongly"))
                 continue
             state = self._requests.follow(request, tokens[row, prompt:length].tolist())
             if state is not None:

@@ -66,16 +66,3 @@ def stacked(written: Mapping[int, Written], limit: int, vocabulary: int, device:
         for i, q in enumerate(found.distributions):
             probabilities[row, i, : len(q)] = q
     return probabilities
-
-
-def sampling_works(device: torch.device) -> bool:
-    """Does vLLM's sampler for drafts see each request's own temperature? On CPUs it reads memory that nobody wrote.
-
-    (vLLM issue 55005: `expand_batch_to_tokens` of 0.32.0.) Greedy requests are not affected.
-    """
-    from vllm.v1.sample import rejection_sampler
-
-    values = torch.tensor([3.0, 5.0], device=device)
-    ends = torch.tensor([1, 3], dtype=torch.int32, device=device)
-    got = rejection_sampler.expand_batch_to_tokens(values, ends, 3)
-    return bool(got.tolist() == [3.0, 5.0, 5.0])

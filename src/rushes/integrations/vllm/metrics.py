@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 FOLDER = "RUSHES_VLLM_METRICS"  # environment variable
-REASONS = ("memory", "prompt", "error", "sampling")
+REASONS = ("memory", "prompt", "error")
 COUNTERS = {
     "draft_seconds": "Time spent on drafting: prompts of the draft, and its steps.",
     "draft_prompts": "Requests that the draft has read; one that comes back after preemption is read again.",

@@ -6,6 +6,7 @@ runner, so the runner is wrapped; and an engine's configuration is checked where
 
 from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 MARK = "_tied_to_rushes"
 
@@ -25,6 +26,7 @@ def register() -> None:
         return
     name_folder()
     _tie_configuration()
+    _tie_scheduler()
     _tie_runner()
 
 
@@ -48,6 +50,36 @@ def _tie_configuration() -> None:
 
     EngineArgs.create_engine_config = create_engine_config
     setattr(EngineArgs, MARK, True)
+
+
+def _tie_scheduler() -> None:
+    """Let the pixels of a video come along where vLLM's prefix cache holds it: the draft may not have looked at it yet.
+
+    vLLM leaves out what its own vision tower will not run on.
+    """
+    from vllm.v1.core.sched import output
+    from vllm.v1.core.sched.scheduler import Scheduler
+
+    from rushes.integrations.vllm.start import is_ours
+
+    if getattr(Scheduler, MARK, False):
+        return
+    begin, strip = Scheduler.__init__, output.strip_covered_mm_data
+    ours: WeakSet[Any] = WeakSet()
+
+    @wraps(begin)
+    def __init__(self: Any, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, vllm_config, *args, **kwargs)
+        if is_ours(vllm_config):
+            ours.add(self)
+
+    @wraps(strip)
+    def strip_covered_mm_data(mm_features: Any, *args: Any, **kwargs: Any) -> Any:
+        return mm_features if ours else strip(mm_features, *args, **kwargs)
+
+    Scheduler.__init__ = __init__
+    output.strip_covered_mm_data = strip_covered_mm_data
+    setattr(Scheduler, MARK, True)
 
 
 def _tie_runner() -> None:

@@ -67,8 +67,10 @@ class Reader:
         return self._prune(whole, features), len(whole.video_columns)
 
     def _encode(self, item: Any, grid: Tensor) -> Features:
-        pixels = item.data[PIXELS[item.modality]].data
-        inputs: Inputs = {PIXELS[item.modality]: self._normalise(pixels), GRIDS[item.modality]: grid}
+        name = PIXELS[item.modality]
+        if name not in item.data:
+            raise RushesError(f"vLLM holds no pixels of a {item.modality} that the draft has not looked at")
+        inputs: Inputs = {name: self._normalise(item.data[name].data), GRIDS[item.modality]: grid}
         return self.model.encode(inputs)
 
     def _prune(self, whole: Prompt, features: Features) -> Prompt:
