@@ -34,7 +34,7 @@ def _tie_configuration() -> None:
     from vllm.engine.arg_utils import EngineArgs
 
     from rushes.integrations.vllm.metrics import publish
-    from rushes.integrations.vllm.start import is_ours, plan
+    from rushes.integrations.vllm.start import is_ours, plan, refuse_second_runner
 
     if getattr(EngineArgs, MARK, False):
         return
@@ -42,6 +42,7 @@ def _tie_configuration() -> None:
 
     @wraps(create)
     def create_engine_config(self: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_second_runner(self.speculative_config)
         config = create(self, *args, **kwargs)
         if is_ours(config):
             plan(config)  # in the user's own process, before any other is started

@@ -1,5 +1,6 @@
 """What is refused when an engine starts, so that nothing is refused while it serves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,22 @@ def is_ours(vllm_config: Any) -> bool:
     return spec is not None and spec.method == "custom_class" and str(spec.model).startswith(OURS + ".")
 
 
+def refuse_second_runner(speculative_config: Any) -> None:
+    """Refuse vLLM's V2 model runner, which calls no custom drafter, before vLLM fails on it in words of its own.
+
+    Args:
+        speculative_config: As the user gave it.
+
+    Raises:
+        RushesError: It was forced.
+    """
+    from vllm import envs
+
+    given = speculative_config if isinstance(speculative_config, Mapping) else {}
+    if str(given.get("model")).startswith(OURS + ".") and envs.VLLM_USE_V2_MODEL_RUNNER:
+        raise RushesError("the plug-in needs vLLM's V1 model runner; unset VLLM_USE_V2_MODEL_RUNNER, or set it to 0")
+
+
 def plan(vllm_config: Any) -> Plan:
     """Check everything that can be checked without the draft's weights.
 
@@ -49,8 +66,6 @@ def plan(vllm_config: Any) -> Plan:
         RushesError: One line that says what does not fit and what to do.
     """
     check_version()
-    if vllm_config.use_v2_model_runner:
-        raise RushesError("the plug-in needs vLLM's V1 model runner; unset VLLM_USE_V2_MODEL_RUNNER, or set it to 0")
     settings = read_settings(vllm_config.additional_config)
     target = vllm_config.model_config
     adapter = adapter_for(target.hf_config, target.model)
