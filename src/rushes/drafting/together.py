@@ -28,13 +28,23 @@ class RowState(DraftState):
         self._start(model, prompt, row, sampling, penalty)
         model.prefill(prompt, row)
 
+    def follow(self, line: list[int]) -> None:
+        """As `DraftState.follow`; the last token is read anew where it had been guessed, for the logits behind it."""
+        super().follow(line)
+        if not self.pending:
+            self.cache.roll_back(self.cache.length - 1)
+            self.next_position -= 1
+            self.seen, self.pending = line[:-1], line[-1:]
+
     def catch_up(self, line: list[int]) -> None:
         """Go on from `line`, all tokens behind the prompt: what the row does not hold is run now, but for the last."""
-        self.follow(line[:-1])
-        if self.pending:
+        self.follow(line)
+        *read, last = self.pending
+        if read:
+            self.pending = read
             self.read_pending()
-            self.seen, self.next_position = line[:-1], self.next_position + len(self.pending)
-        self.pending = line[-1:]
+            self.seen, self.next_position = line[:-1], self.next_position + len(read)
+        self.pending = [last]
 
 
 @dataclass(slots=True)

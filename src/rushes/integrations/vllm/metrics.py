@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from weakref import finalize
 
 FOLDER = "RUSHES_VLLM_METRICS"  # environment variable
 REASONS = ("memory", "prompt", "error")
@@ -45,18 +46,19 @@ class Board:
     def __init__(self) -> None:
         folder = Path(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="rushes-vllm-"))
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / uuid4().hex
-        self._path.write_bytes(bytes(8 * len(_NUMBERS)))
-        with self._path.open("r+b") as file:
-            self._map: mmap.mmap | None = mmap.mmap(file.fileno(), 0)
+        path = folder / uuid4().hex
+        path.write_bytes(bytes(8 * len(_NUMBERS)))
+        with path.open("r+b") as file:
+            self._map = mmap.mmap(file.fileno(), 0)
         self._here = dict.fromkeys(_NUMBERS, 0.0)
+        self._remove = finalize(self, _take_away, self._map, path)  # also where a process just ends
 
     def add(self, name: str, amount: float = 1) -> None:
         self.set(name, self._here[name] + amount)
 
     def set(self, name: str, value: float) -> None:
         self._here[name] = value
-        if self._map is not None:
+        if self._remove.alive:
             struct.pack_into("d", self._map, _AT[name], value)
 
     def __getitem__(self, name: str) -> float:
@@ -64,13 +66,14 @@ class Board:
 
     def close(self) -> None:
         """Take the file away, and the folder with the last one."""
-        if self._map is None:
-            return
-        self._map.close()
-        self._map = None
-        self._path.unlink(missing_ok=True)
-        with suppress(OSError):  # other drafters' boards are in it
-            self._path.parent.rmdir()
+        self._remove()
+
+
+def _take_away(mapped: mmap.mmap, path: Path) -> None:
+    mapped.close()
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # other drafters' boards are in it
+        path.parent.rmdir()
 
 
 def read() -> dict[str, float]:
