@@ -15,9 +15,10 @@ class BesideCpu(MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
         if fullname == "torchvision":
             sys.meta_path.remove(self)
-            from rushes._torchvision import ensure_torchvision
+            if "rushes._torchvision" not in sys.modules:  # else it is rushes that looks, and about to do it
+                from rushes._torchvision import ensure_torchvision
 
-            ensure_torchvision()
+                ensure_torchvision()
 
 
 sys.meta_path.insert(0, BesideCpu())
