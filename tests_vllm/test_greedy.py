@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from scenarios import ASKED, FOUR
-from serving import answers, counted, drafting, engine, greedy, runner
+from serving import ASK, answers, clip, counted, drafting, engine, greedy, runner
 from vllm import LLM, SamplingParams
 
+from rushes.demo import bundled
 from rushes.integrations.vllm import metrics
+from rushes.prompting import build_inputs
+from rushes.pruning.controls import Uniform
+from rushes.video import Video
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,25 @@ def test_finished_requests_hold_no_memory(llm):
     assert metrics.read()["live_drafts"] == 0
 
 
+def test_drafts_are_as_good_as_those_of_rushes_itself(llm, monkeypatch):
+    """Accepted per round, which positions, features or a cache that are off would cost."""
+    reader = runner(llm).drafter._requests._reader
+    monkeypatch.setattr(reader, "_scorer", Uniform())
+    names = ("spec_decode_num_accepted_tokens", "spec_decode_num_drafts")
+    before = [counted(llm, name) for name in names]
+    tokens = answers(llm, [ASKED["video 3"]])[0]
+    accepted, rounds = (counted(llm, name) - old for name, old in zip(names, before, strict=True))
+    frames, about = clip(3)
+    pair = bundled.pair()
+    seconds = np.arange(len(frames)) / about["fps"]
+    video = Video(frames, np.arange(len(frames)), seconds, about["fps"], len(frames), about["duration"])
+    inputs = build_inputs(pair.processor, ASK, video)
+    how = {"positions": "reference", "max_new_tokens": 100}
+    ours = pair.generate_inputs(inputs, method="uniform+chain:gamma=5+exact+sequential", **how)
+    assert ours.token_ids == tokens
+    assert accepted / rounds == pytest.approx(ours.metrics["accepted_per_round"], abs=0.05)
+
+
 def test_the_draft_ends_where_the_answer_must(llm, plain):
     for tokens in (1, 2, 3):
         assert answers(llm, [ASKED["video 0"]], tokens)[0] == plain["video 0"][:tokens]
@@ -146,6 +170,22 @@ def test_over_budget_a_request_goes_on_undrafted(llm, same, monkeypatch):
         same(name, tokens)
     assert metrics.read()["skipped memory"] > before
     assert cache.bytes <= cache.budget
+
+
+def test_a_draft_that_outgrows_the_budget_is_given_up_alone(llm, same, monkeypatch):
+    drafter = runner(llm).drafter
+    settle(llm)
+    cache = drafter._requests.cache
+    before = metrics.read()
+    # Room for both prompts, not for the longer answer behind them; the short one is done before.
+    monkeypatch.setattr(cache, "budget", cache.bytes_for(2, 128))
+    how = [greedy(), greedy(20)]
+    found = llm.generate([ASKED["video 0"], ASKED["video 1"]], how, use_tqdm=False)
+    same("video 0", list(found[0].outputs[0].token_ids))
+    after = metrics.read()
+    assert after["draft_prompts"] == before["draft_prompts"] + 2
+    assert after["skipped memory"] == before["skipped memory"] + 1
+    assert after["skipped error"] == before["skipped error"]
 
 
 def test_penalties_keep_the_answer(llm, plain):

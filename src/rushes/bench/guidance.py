@@ -145,6 +145,25 @@ def _row(way: Way, keep: float, counts: list[float], guided: list[float]) -> dic
     }
 
 
+def table(report: dict[str, Any]) -> list[str]:
+    """The report as lines of Markdown: a line for each way, a column for each keep ratio."""
+    keeps = sorted({row["keep"] for row in report["rows"]})
+    lines = [
+        "| scorer | what it reads | " + " | ".join(f"keep {keep:g}" for keep in keeps) + " |",
+        "|---|---|" + "---|" * len(keeps),
+    ]
+    for name, reads in dict.fromkeys((row["scorer"], row["reads"]) for row in report["rows"]):
+        cells = []
+        for row in report["rows"]:
+            if (row["scorer"], row["reads"]) == (name, reads):
+                low, high = row["beyond_guided_interval_95"]
+                beyond = f" ({row['beyond_guided']:+.2f} [{low:+.2f}, {high:+.2f}])"
+                guided = (name, reads) == ("hippo", "target")
+                cells.append(f"{row['accepted_per_round']:.2f}{'' if guided else beyond}")
+        lines.append(f"| `{name}` | {reads} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=30)
@@ -155,10 +174,7 @@ def main() -> None:
     report = {"samples": options.samples, "chain": 5, "dtype": "float32", "rows": rows}
     with whole(options.out) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
-    for row in rows:
-        low, high = row["beyond_guided_interval_95"]
-        counted = f"{row['accepted_per_round']:.2f}  ({row['beyond_guided']:+.2f} [{low:+.2f}, {high:+.2f}])"
-        print(f"{row['scorer']:8} reads {row['reads']:22} keep {row['keep']:<5g} {counted}")
+    print("\n".join(table(report)))
 
 
 if __name__ == "__main__":

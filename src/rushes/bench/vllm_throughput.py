@@ -199,6 +199,27 @@ def report(found: dict[str, list[dict[str, Any]]], rounds: int, dtype: str) -> d
     }
 
 
+def table(made: dict[str, Any]) -> list[str]:
+    """The report as lines of Markdown."""
+
+    def ratio(found: dict[str, Any]) -> str:
+        low, high = found["interval_95"]
+        return f"{found['median']:.2f}x [{low:.2f}, {high:.2f}]"
+
+    lines = ["| way | tokens/s | over vLLM alone |", "|---|---|---|"]
+    names = {"vllm": "vLLM alone", "together": "drafted together", "one by one": "drafted one by one"}
+    for way, name in names.items():
+        over = made["throughput_over_vllm"].get(way)
+        speed = made["tokens_per_second"][way]["median"]
+        lines.append(f"| {name} | {speed:.1f} | {ratio(over) if over else '1'} |")
+    both = (made["throughput_together_over_one_by_one"], made["drafting_together_over_one_by_one"])
+    return [
+        *lines,
+        "",
+        f"Together over one by one: {ratio(both[0])} in all, {ratio(both[1])} of the time for drafting.",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
@@ -208,15 +229,8 @@ def main() -> None:
     made = measure(given.rounds, given.dtype, lambda line: print(line, flush=True))
     with whole(given.out) as temporary:
         temporary.write_text(json.dumps(made, indent=1) + "\n")
-    for name in (
-        "throughput_over_vllm",
-        "throughput_together_over_one_by_one",
-        "drafting_together_over_one_by_one",
-        "draft_share_of_time",
-        "accepted_per_round",
-        "identical_answers",
-    ):
-        print(name, json.dumps(made[name]))
+    print("\n".join(table(made)))
+    print(made["identical_answers"], made["accepted_per_round"], made["draft_share_of_time"])
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ class VideoDrafter:
                 with torch.inference_mode():
                     written = self._write(sampled_token_ids, num_tokens_no_spec, token_ids_cpu)
             except Exception as error:
-                self._requests.skip_all("memory" if isinstance(error, NoRoom) else "error", error)
+                self._requests.skip_all("error", error)
             for row, found in written.items():
                 drafts[row] = found.tokens
             self._board.add("draft_seconds", perf_counter() - started)
@@ -135,8 +135,7 @@ class VideoDrafter:
         """What the draft writes for each row of vLLM's batch that it writes for."""
         assert self._requests is not None
         batch = self._runner.input_batch
-        rows: dict[int, RowState] = {}
-        limits: list[int] = []
+        found: dict[int, tuple[str, RowState, int]] = {}  # by row: the request's name, its draft, its limit
         for row, new in enumerate(sampled):
             if not new:
                 continue
@@ -147,12 +146,17 @@ class VideoDrafter:
                 continue
             state = self._requests.follow(request, tokens[row, prompt:length].tolist())
             if state is not None:
-                rows[row] = state
-                limits.append(limit)
-        if not rows:
-            return {}
-        made = draft_together(self._requests.cache, list(rows.values()), limits, self._plan.settings.rows_at_once)
-        return dict(zip(rows, made, strict=True))
+                found[row] = (request.req_id, state, limit)
+        while found:
+            _, states, limits = zip(*found.values(), strict=True)
+            try:
+                made = draft_together(self._requests.cache, states, limits, self._plan.settings.rows_at_once)
+            except NoRoom as error:  # nothing has been written yet; without the longest there may be room
+                longest = max(found, key=lambda row: found[row][1].cache.length + len(found[row][1].pending))
+                self._requests.skip(found.pop(longest)[0], "memory", error)
+                continue
+            return dict(zip(found, made, strict=True))
+        return {}
 
     def _room(self, request: Any, length: int, written: int) -> int:
         """How many candidates can be of use: the last token of an answer is always the target's own."""

@@ -1,5 +1,6 @@
 """What of a draft reaches vLLM's rejection sampler: what every candidate was drawn from."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 
 from rushes.drafting.together import Written
+
+log = logging.getLogger("vllm.rushes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +44,18 @@ class Share:
             written: What the drafting worker wrote, by row of vLLM's batch.
             limit: Most candidates for one request.
         """
-        if self.group is None:
-            rows, probabilities = list(written), stacked(written, limit, runner.input_batch.vocab_size, runner.device)
-        elif self.drafts:
-            rows, probabilities = list(written), stacked(written, limit, runner.input_batch.vocab_size, runner.device)
-            self.group.broadcast_object(rows, src=0)
-            if rows:
-                self.group.broadcast(probabilities, src=0)
-        else:
-            rows = self.group.broadcast_object(None, src=0)
-            shape = (len(rows), limit, runner.input_batch.vocab_size)
-            probabilities = torch.empty(shape, device=runner.device)
+        rows: list[int] = []
+        shape = (limit, runner.input_batch.vocab_size)
+        if self.drafts:
+            try:
+                probabilities = stacked(written, *shape, runner.device)
+                rows = list(written)
+            except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+                log.warning("rushes: no memory for what candidates were drawn from: %s", error)
+        if self.group is not None:
+            rows = self.group.broadcast_object(rows, src=0)
+            if rows and not self.drafts:
+                probabilities = torch.empty(len(rows), *shape, device=runner.device)
             if rows:
                 self.group.broadcast(probabilities, src=0)
         if rows:

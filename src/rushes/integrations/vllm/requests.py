@@ -122,5 +122,5 @@ def _sampling(params: Any) -> Sampling:
         top_p=params.top_p,
         top_k=max(0, params.top_k),
         repetition_penalty=params.repetition_penalty,
-        seed=params.seed,
+        seed=None if params.seed is None else params.seed % 2**63,
     )
