@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ def server(expected: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     # One core for each worker: left alone, both take the first.
     environment = {**os.environ, FOLDER: str(boards), "VLLM_CPU_OMP_THREADS_BIND": "0|1", "VLLM_LOGGING_LEVEL": "INFO"}
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
     made = Server(f"http://127.0.0.1:{port}", boards, log)
     try:
         _wait(process, made)
@@ -104,7 +107,10 @@ def server(expected: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
-            process.kill()
+            pass
+        finally:
+            with suppress(ProcessLookupError):  # its engines too, whatever has become of it
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     assert not boards.exists(), "the drafter left its metrics behind"
 
