@@ -1,14 +1,15 @@
 # The plain server with the bundled pair; checkpoints are mounted or downloaded, not built in.
 FROM python:3.11-slim
 
-# Where torch's build is from: for CPUs by default; for GPUs, say, https://download.pytorch.org/whl/cu130.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Where torch's build is from: an index of wheels, as torch's own site names them for CPUs and for each CUDA version
+# (docker build --build-arg TORCH_INDEX=...); pip's own index if it is empty.
+ARG TORCH_INDEX=""
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 HF_HOME=/checkpoints/hub
 
 WORKDIR /build
 COPY constraints.txt ./
-RUN pip install --extra-index-url "$TORCH_INDEX" --constraint constraints.txt torch torchvision
+RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --constraint constraints.txt torch torchvision
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN pip install --constraint constraints.txt . && rm -rf /build/*

@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test browser support lint bench clean
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+VLLM_STAMP := $(VLLM_VENV)/.installed
+
+.PHONY: install demo test test-vllm browser support lint bench clean
 
 install: $(STAMP)
 
@@ -19,6 +23,19 @@ demo: install
 # Two workers at most: every one holds models of its own, and a third core would find little left to do.
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadgroup
+
+# vLLM and its own transformers in an environment of their own; the list is complete, so nothing is resolved. The .pth file
+# makes torchvision importable in every process that vLLM starts.
+$(VLLM_STAMP): pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-vllm.txt
+	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	printf '%s\nimport torchvision_beside_cpu\n' "$(CURDIR)/tests_vllm/environment" > \
+		"$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchvision_beside_cpu.pth"
+	touch $(VLLM_STAMP)
+
+test-vllm: $(VLLM_STAMP)
+	$(VLLM_BIN)/python -m pytest -c tests_vllm/pytest.ini tests_vllm
 
 # For the tests that open a page; without it they are skipped.
 browser:
@@ -41,4 +58,4 @@ bench: install
 	$(BIN)/rushes bench
 
 clean:
-	rm -rf $(VENV) build demo-out bench-out show-out
+	rm -rf $(VENV) $(VLLM_VENV) build demo-out bench-out show-out

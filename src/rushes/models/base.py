@@ -1,7 +1,7 @@
 """What the engine needs from a video LLM: the only rooms that know a transformers class are the adapters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rushes.attention import Recorder, use_folded_attention
+from rushes.batched_cache import BatchedKVCache
 from rushes.cache import KVCache
 from rushes.errors import RushesError
 from rushes.models.prompt import Features, Grid, Prompt
@@ -94,13 +95,13 @@ class VideoLM(ABC):
         """Run the vision tower, once for each request."""
 
     @abstractmethod
-    def prompt(self, inputs: Inputs, features: Features, positions: str = "stock") -> Prompt:
+    def prompt(self, inputs: Inputs, features: Features, positions: str | Tensor = "stock") -> Prompt:
         """Embed the prompt with its features and compute its rope positions.
 
         Args:
             inputs, features: What the processor returned, and what `encode` made of it.
             positions: "stock", as the installed transformers' `generate` computes them, or "reference", the model's
-                original rule. Families that have one rule only take both words for it.
+                original rule. Families that have one rule only take both words for it. A (R, S) tensor: these.
         """
 
     @abstractmethod
@@ -140,11 +141,22 @@ class VideoLM(ABC):
 
     def new_cache(self, capacity: int) -> KVCache:
         """A cache for one request of at most `capacity` slots."""
+        return KVCache(self._depth, *self.kv_shape, capacity, self.dtype, self.device)
+
+    def new_rows(self, budget: int | None = None) -> BatchedKVCache:
+        """A cache for many requests, of at most `budget` bytes."""
+        return BatchedKVCache(self._depth, *self.kv_shape, self.dtype, self.device, budget)
+
+    @property
+    def kv_shape(self) -> tuple[int, int]:
+        """KV heads, and the size of each."""
         config = self.text_config
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return KVCache(
-            config.num_hidden_layers, config.num_key_value_heads, head_dim, capacity, self.dtype, self.device
-        )
+        return config.num_key_value_heads, head_dim
+
+    @property
+    def _depth(self) -> int:
+        return int(self.text_config.num_hidden_layers)
 
     def embed(self, tokens: list[int]) -> Tensor:
         """(n, H) embeddings of text tokens."""
@@ -257,6 +269,33 @@ class VideoLM(ABC):
         )
         cache.advance(len(embeds))
         return out.last_hidden_state[0]
+
+    def forward_rows(
+        self, embeds: Tensor, positions: Tensor, cache: BatchedKVCache, counts: Sequence[int], first: int = 0
+    ) -> Tensor:
+        """Run new tokens of B requests in one pass; each sees what it would see alone.
+
+        Args:
+            embeds: (B, n, H); row i's tokens come first, what follows them is padding.
+            positions: (R, B, n) rope positions.
+            cache: Whose rows `first` .. `first` + B take them.
+            counts: How many of row i's n tokens are true; as many are committed.
+
+        Returns:
+            (B, n, H) hidden states after the final norm; behind a row's own tokens they mean nothing.
+        """
+        use_folded_attention(self.language_model)
+        mask = cache.open(slice(first, first + len(embeds)), embeds.shape[1])
+        out = self.language_model(
+            inputs_embeds=embeds,
+            position_ids=positions[0] if len(positions) == 1 else positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache.advance(counts)
+        hidden: Tensor = out.last_hidden_state
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(n, H) -> (n, vocabulary), padding rows cut off."""

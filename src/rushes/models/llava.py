@@ -55,7 +55,7 @@ class Llava(VideoLM):
         weight = self.model.model.multi_modal_projector.linear_1.weight
         return values.to(weight.device, weight.dtype)
 
-    def prompt(self, inputs: Inputs, features: Features, positions: str = "stock") -> Prompt:
+    def prompt(self, inputs: Inputs, features: Features, positions: str | Tensor = "stock") -> Prompt:
         ids = single_request(inputs).to(self.device)
         grids = self.grids(inputs)
         embeds = self.language_model.embed_tokens(ids)
@@ -71,7 +71,9 @@ class Llava(VideoLM):
             embeds = embeds.index_copy(0, newlines, self._newline().expand(len(newlines), -1))
         return Prompt(
             embeds=embeds,
-            positions=torch.arange(len(ids), device=self.device)[None],
+            positions=positions.to(self.device)
+            if isinstance(positions, Tensor)
+            else torch.arange(len(ids), device=self.device)[None],
             video_columns=cells,
             next_position=len(ids),
             grids=grids,

@@ -57,7 +57,7 @@ class Qwen2_VL(VideoLM):
         weight = visual.patch_embed.proj.weight
         return visual(values.to(weight.device, weight.dtype), grid_thw=inputs[grid].to(weight.device))
 
-    def prompt(self, inputs: Inputs, features: Features, positions: str = "stock") -> Prompt:
+    def prompt(self, inputs: Inputs, features: Features, positions: str | Tensor = "stock") -> Prompt:
         ids = single_request(inputs).to(self.device)
         kinds = self._kinds(ids)
         embeds = self.language_model.embed_tokens(ids)
@@ -68,7 +68,10 @@ class Qwen2_VL(VideoLM):
                 raise RushesError(f"the prompt has {len(columns)} {name} tokens, the features are {found}")
             if rows is not None:
                 embeds = embeds.index_copy(0, columns, rows)
-        at = self._positions(ids, kinds, inputs, positions)
+        if isinstance(positions, Tensor):
+            at = positions.to(self.device)
+        else:
+            at = self._positions(ids, kinds, inputs, positions)
         if len(at[:, -1].unique()) > 1:  # the three rows would go on from different places
             raise RushesError("the prompt ends with a picture; put text behind it, as every chat template does")
         return Prompt(

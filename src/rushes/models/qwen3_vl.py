@@ -42,7 +42,7 @@ class Qwen3_VL(Qwen2_VL):
             return made
         return replace(made, video_deep=made.video.new_zeros(layers, *made.video.shape))
 
-    def prompt(self, inputs: Inputs, features: Features, positions: str = "stock") -> Prompt:
+    def prompt(self, inputs: Inputs, features: Features, positions: str | Tensor = "stock") -> Prompt:
         made = super().prompt(inputs, features, positions)
         kinds = self._kinds(single_request(inputs).to(self.device))
         known = ((IMAGE, features.image_deep), (VIDEO, features.video_deep))

@@ -72,13 +72,12 @@ class Hippo(Scorer):
     def score(self, signals: Signals) -> Tensor:
         if signals.video_tokens == 0:
             return torch.zeros(0)
-        assert signals.visual_attention is not None, "VISUAL_ATTENTION was asked for"
         assert signals.features is not None, "FEATURES was asked for"
         grids = signals.grids or one_frame(signals.video_tokens)
         crop, to_next = self.crop or CROP, self.neighbour == "next"
         fused = []
         for relevance, cells in zip(
-            by_video(signals.visual_attention, grids), by_video(signals.features, grids), strict=True
+            by_video(self._relevance(signals), grids), by_video(signals.features, grids), strict=True
         ):
             kinds = (relevance.float(), *novelty_and_complexity(cells, crop, to_next=to_next))
             normalised = [NORMALISERS[self.normaliser](kind.flatten(1)) for kind in kinds]
@@ -86,9 +85,36 @@ class Hippo(Scorer):
             fused.append(parts[0] + parts[1] + parts[2])
         return torch.cat(fused)
 
+    def _relevance(self, signals: Signals) -> Tensor:
+        """(m,) how much the text asks about each token."""
+        assert signals.visual_attention is not None, "VISUAL_ATTENTION was asked for"
+        return signals.visual_attention
+
     def select(self, scores: Tensor, budget: int, grids: Sequence[Grid] = ()) -> Tensor:
         grids = grids or one_frame(len(scores))
         here = scores.cpu()  # the shares are integers that the host needs, and (m,) numbers are few
         sizes = frame_sizes(grids)
         counts = share_out(min(budget, len(here)), frame_means(here, grids), sizes, self.floor)
         return top_of_each(here, sizes, counts).to(scores.device)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalHippo(Hippo):
+    """HIPPO without relevance, for a target whose attention is out of reach: what moves and what is rich in detail.
+
+    Args:
+        weights: As Hippo's; the first one must be 0, and is shared by the others by default.
+    """
+
+    weights: tuple[float, ...] = (0.0, 0.5, 0.5)
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.FEATURES})
+
+    def __post_init__(self) -> None:
+        Hippo.__post_init__(self)
+        if self.weights[0] != 0:
+            raise RushesError(
+                f"the weight of relevance must be 0 where nothing shows what the text attends to, got {self.weights}"
+            )
+
+    def _relevance(self, signals: Signals) -> Tensor:
+        return torch.zeros(signals.video_tokens)
