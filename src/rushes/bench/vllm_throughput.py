@@ -91,29 +91,36 @@ def options(way: str, folders: dict[str, str], dtype: str) -> dict[str, Any]:
 
 def serve(pipe: Any, given: dict[str, Any]) -> None:
     """One engine: answers to lists of videos until None comes."""
-    from vllm import LLM, SamplingParams
-
-    from rushes.integrations.vllm import metrics
+    from vllm import LLM
 
     llm = LLM(**given)
     pipe.send("ready")
-    while (numbers := pipe.recv()) is not None:
-        asked = [request(number) for number in numbers]
-        before, started = metrics.read()["draft_seconds"], perf_counter()
-        found = llm.generate(
-            asked, SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True), use_tqdm=False
-        )
-        seconds = perf_counter() - started
-        counts = {metric.name: getattr(metric, "value", 0) for metric in llm.get_metrics()}
-        pipe.send(
-            {
-                "seconds": seconds,
-                "draft_seconds": metrics.read()["draft_seconds"] - before,
-                "tokens": [list(one.outputs[0].token_ids) for one in found],
-                "windows": counts.get("vllm:spec_decode_num_drafts", 0),
-                "accepted": counts.get("vllm:spec_decode_num_accepted_tokens", 0),
-            }
-        )
+    try:
+        while (numbers := pipe.recv()) is not None:
+            pipe.send(answer(llm, numbers))
+    finally:
+        llm.llm_engine.engine_core.shutdown()  # a process that was spawned leaves nothing to its end
+
+
+def answer(llm: Any, numbers: list[int]) -> dict[str, Any]:
+    """One round of one engine."""
+    from vllm import SamplingParams
+
+    from rushes.integrations.vllm import metrics
+
+    how = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True)
+    asked = [request(number) for number in numbers]
+    before, started = metrics.read()["draft_seconds"], perf_counter()
+    found = llm.generate(asked, how, use_tqdm=False)
+    seconds = perf_counter() - started
+    counts = {metric.name: getattr(metric, "value", 0) for metric in llm.get_metrics()}
+    return {
+        "seconds": seconds,
+        "draft_seconds": metrics.read()["draft_seconds"] - before,
+        "tokens": [list(one.outputs[0].token_ids) for one in found],
+        "windows": counts.get("vllm:spec_decode_num_drafts", 0),
+        "accepted": counts.get("vllm:spec_decode_num_accepted_tokens", 0),
+    }
 
 
 def measure(rounds: int, dtype: str, say: Callable[[str], None]) -> dict[str, Any]:
