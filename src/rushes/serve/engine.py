@@ -5,22 +5,16 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from threading import Event, Lock
 from typing import Any
 
-from rushes.chat import Asked, Clip, Turn, ask
+from rushes.chat import Clip, Turn
 from rushes.errors import OutOfMemory, RushesError
-from rushes.models.base import single_request
 from rushes.pair import Pair
-from rushes.recall import Recall
-from rushes.serve.job import Done, Job, Message, Piece
-from rushes.serve.preview import preview
+from rushes.serve.job import Job, Message
 from rushes.serve.refusals import Refusal
-from rushes.serve.stops import Stops
-from rushes.stats import Stats
+from rushes.serve.writing import Writing
 from rushes.store import Store
 
 log = logging.getLogger("rushes.serve")
@@ -114,28 +108,21 @@ class Engine:
             if time.monotonic() > deadline:
                 raise late()
 
-        stats = Stats()
-        stats.time_s["decode_video"] = decoding_s
-        finished = self._thread.submit(partial(self._work, job, turns, stats, on_processed, put, check))
-        return Run(finished, messages, cancelled)
+        writing = Writing(
+            self.pair, self.store, self.prompt_tokens, self.processing, job, turns, on_processed, put, check
+        )
+        writing.stats.time_s["decode_video"] = decoding_s
+        return Run(self._thread.submit(self._work, writing), messages, cancelled)
 
     def close(self) -> None:
         """Wait for the answer that is being written, and let go of everything."""
         self._thread.shutdown(wait=True)
         self.store.clear()
 
-    def _work(
-        self,
-        job: Job,
-        turns: tuple[Turn, ...],
-        stats: Stats,
-        on_processed: Callable[[Clip], None],
-        put: Callable[[Any], None],
-        check: Callable[[], None],
-    ) -> None:
+    def _work(self, writing: Writing) -> None:
+        put = writing.put
         try:
-            check()
-            self._answer(job, turns, stats, on_processed, put, check)
+            writing.run()
         except Cancelled:
             pass
         except Refusal as error:
@@ -146,95 +133,11 @@ class Engine:
         except RushesError as error:
             put(Refusal(spoken(error)))
         except Exception:
-            log.exception("an answer failed", extra={"request": job.id})
-            put(Refusal(f"internal error; the server's log has the reason under request {job.id}", status=500))
+            request = writing.job.id
+            log.exception("an answer failed", extra={"request": request})
+            put(Refusal(f"internal error; the server's log has the reason under request {request}", status=500))
         finally:
             put(_END)
-
-    def _answer(
-        self,
-        job: Job,
-        turns: tuple[Turn, ...],
-        stats: Stats,
-        on_processed: Callable[[Clip], None],
-        put: Callable[[Any], None],
-        check: Callable[[], None],
-    ) -> None:
-        with self.processing:
-            asked = ask(self.pair.processor, self.pair.target, turns)
-            clips = [part for turn in turns for part in turn.parts if isinstance(part, Clip)]
-            shown = preview(self.pair, asked.inputs, clips)
-            for clip in clips:
-                clip.drop_frames()
-                on_processed(clip)
-        prompt = len(single_request(asked.inputs))
-        if prompt > self.prompt_tokens:
-            raise Refusal(
-                f"the prompt has {prompt} tokens, the limit is {self.prompt_tokens}; take fewer frames or less text",
-                code="context_length_exceeded",
-            )
-        check()
-        if job.details and shown:
-            put(Piece(details={"videos": shown}))
-        try:
-            self._write(job, asked, stats, put, check)
-        except OutOfMemory:
-            if len(self.store) == 0 or stats.emitted:
-                raise
-            self.store.clear()  # what is kept for later must not stand in the way of what is asked now
-            self._write(job, asked, stats, put, check)
-
-    def _write(
-        self,
-        job: Job,
-        asked: Asked,
-        stats: Stats,
-        put: Callable[[Any], None],
-        check: Callable[[], None],
-    ) -> None:
-        stops = Stops(job.stop)
-        recall = Recall(self.store, asked.identity, asked.pictures) if job.reuse else None
-        tokens, kept, reason, lossless, notes = 0, 0, "length", job.settings.recipe().lossless, asked.notes
-        events = self.pair.events(
-            asked.inputs, job.settings, recall=recall, question_tokens=asked.question_tokens, stats=stats
-        )
-        with closing(events):
-            for event in events:
-                check()
-                tokens += len(event.token_ids)
-                text = stops.add(event.text)
-                details: dict[str, Any] = {}
-                if event.kept_indices is not None:
-                    kept = len(event.kept_indices)
-                    details["kept_indices"] = event.kept_indices
-                if event.words:
-                    details["words"] = [word.to_json() for word in event.words]
-                if event.result is not None:
-                    text += stops.finish()
-                    reason, lossless = event.result.finish_reason, event.result.lossless
-                    notes = (*notes, *event.result.notes)
-                if text or (job.details and details):
-                    put(Piece(text, details if job.details and details else None))
-                if stops.hit:
-                    reason = "stop"
-                    break
-        counted = self.pair.target.count(asked.inputs)
-        put(
-            Done(
-                finish_reason=reason,
-                prompt_tokens=counted[0],
-                cached_tokens=stats.reused_tokens,
-                completion_tokens=tokens,
-                metrics=stats.metrics(),
-                facts={
-                    "method": job.settings.method,
-                    "lossless": lossless,
-                    "video_tokens": counted[1],
-                    "kept_tokens": kept,
-                    "notes": list(notes),
-                },
-            )
-        )
 
 
 def late() -> Refusal:
