@@ -103,16 +103,22 @@ def test_no_memory_at_all_is_a_503_and_the_next_request_is_answered(
     run(pair, work)
 
 
-def test_an_answer_that_nobody_reads_any_more_ends_within_a_round(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def slowed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let every pass of the target take a while; one entry for each."""
     passes: list[int] = []
     forward = pair.target.forward
 
     def counted(*args: Any, **more: Any) -> Any:
         passes.append(1)
-        time.sleep(0.02)
+        time.sleep(0.05)
         return forward(*args, **more)
 
     monkeypatch.setattr(pair.target, "forward", counted)
+    return passes
+
+
+def test_an_answer_that_nobody_reads_any_more_ends_within_a_round(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = slowed(pair, monkeypatch)
 
     async def work(backend: LocalBackend) -> None:
         endless = Settings(method="ar", max_new_tokens=500, temperature=2.0, seed=0)
@@ -123,6 +129,38 @@ def test_an_answer_that_nobody_reads_any_more_ends_within_a_round(pair: Pair, mo
         while backend.gate.running:
             await asyncio.sleep(0.01)
         assert len(passes) <= before + 2
+
+    run(pair, work)
+
+
+def test_who_waits_holds_no_decoded_video(pair: Pair, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowed(pair, monkeypatch)
+
+    async def work(backend: LocalBackend) -> None:
+        endless = Settings(method="ar", max_new_tokens=500, temperature=2.0, seed=0)
+        running = backend.answer(Job("test", (Said("user", ("Hello",)),), endless))
+        await anext(running)
+        decoded: list[str] = []
+        decode = backend._sandbox.read_video
+
+        async def counted(data: bytes, *more: Any) -> Any:
+            decoded.append(str(len(data)))
+            return await decode(data, *more)
+
+        backend._sandbox.read_video = counted  # type: ignore[method-assign]
+        data = video.read_bytes()
+        waiting = []
+        for i in range(6):
+            parts = (Medium("video", data + bytes(i), f"video {i}"), "Describe the video.")
+            asked = Job("test", (Said("user", parts),), Settings(max_new_tokens=4), num_frames=4, client=f"client {i}")
+            waiting.append(asyncio.ensure_future(answered(backend, asked)))
+        while len(backend.clips) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert len(decoded) == 2
+        await running.aclose()
+        assert all(text for text, _ in await asyncio.gather(*waiting))
+        assert len(decoded) == 6
 
     run(pair, work)
 

@@ -45,7 +45,9 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
         yield
         await backend.close()
 
-    app = FastAPI(title="rushes", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="rushes", version=__version__, lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     media = MediaSource(config.limits, media_dir=config.media_dir, allow_remote=config.allow_remote)
     started = int(time.time())
 

@@ -64,6 +64,7 @@ class LocalBackend:
     config: Config
     metrics: Metrics
     gate: Gate[Engine] = field(init=False)
+    _desks: Gate[int] = field(init=False)
     clips: Store = field(init=False)
     _sandbox: Sandbox = field(init=False)
     _decoding: "WeakValueDictionary[str, asyncio.Lock]" = field(init=False)
@@ -74,6 +75,8 @@ class LocalBackend:
         config, processing = self.config, Lock()
         engines = [Engine(pair, config.cache_bytes, config.limits.prompt_tokens, processing) for pair in self.pairs]
         self.gate = Gate(engines, config.queue)
+        # Only at a desk is media decoded: else everybody who waits would hold decoded videos.
+        self._desks = Gate(range(max(2, len(engines))), len(engines) + config.queue)
         self.clips = Store(config.clip_bytes)
         self._sandbox = Sandbox(config.limits)
         self._decoding = WeakValueDictionary()
@@ -82,16 +85,19 @@ class LocalBackend:
     async def answer(self, job: Job) -> AsyncGenerator[Message]:
         deadline = time.monotonic() + self.config.deadline_s
         ticket = self.gate.admit(job.client)
+        desk = self._desks.admit(job.client)
         run = None
         try:
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
+                    await self._desks.turn(desk)
                     started = time.monotonic()
                     turns = await self._decoded(job)
                     decoding_s = time.monotonic() - started
                     engine = await self.gate.turn(ticket, partial(_holds, pictures_of(turns)))
             except TimeoutError:
                 raise late() from None
+            self._desks.leave(desk)
             run = engine.start(job, turns, deadline=deadline, decoding_s=decoding_s, on_processed=self._keep)
             loop = asyncio.get_running_loop()
             run.finished.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave, ticket))
@@ -100,6 +106,7 @@ class LocalBackend:
                     self.metrics.count_reuse(message)
                 yield message
         finally:
+            self._desks.leave(desk)
             if run is None:
                 self._leave(ticket)
             else:
@@ -118,6 +125,7 @@ class LocalBackend:
 
     def drain(self) -> None:
         self.gate.close()
+        self._desks.close()
 
     async def close(self) -> None:
         self.drain()
