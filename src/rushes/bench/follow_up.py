@@ -97,6 +97,18 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def table(report: dict[str, Any]) -> list[str]:
+    """The README's lines."""
+    lines = ["| pair, method | a follow-up | another question | same answers |", "|---|---|---|---|"]
+    for name, made in report["found"].items():
+        turn, other = (
+            f"{made[key]['median']:.1f}x [{made[key]['least']:.1f}, {made[key]['most']:.1f}]"
+            for key in ("first_over_follow_up", "first_over_other_question")
+        )
+        lines.append(f"| {name} | {turn} | {other} | {made['identical']:.0%} |")
+    return lines
+
+
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,13 +136,7 @@ def main() -> None:
     }
     with whole(asked.out) as path:
         path.write_text(json.dumps(report, indent=1) + "\n")
-    for name, made in found.items():
-        turn, other = made["first_over_follow_up"], made["first_over_other_question"]
-        print(
-            f"{name:<28} follow-up {turn['median']:.1f}x sooner [{turn['least']:.1f}, {turn['most']:.1f}], "
-            f"another question {other['median']:.1f}x [{other['least']:.1f}, {other['most']:.1f}], "
-            f"identical {made['identical']:.0%}"
-        )
+    print("\n".join(table(report)))
 
 
 if __name__ == "__main__":
