@@ -19,6 +19,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-support", action="store_true", help="write the tables of support from what runs")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Groups share servers, clusters and notes of what ran: a pytest-xdist that scatters them must not go unnoticed."""
+    grouped = [item for item in items if item.get_closest_marker("xdist_group")]
+    if getattr(config.option, "loadgroup", False) and any("@" not in item.nodeid for item in grouped):
+        pytest.exit("this pytest-xdist does not keep groups together under this pytest; see constraints.txt", 4)
+
+
 class Outcome(NamedTuple):
     """What a command left behind."""
 
