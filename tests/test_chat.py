@@ -102,6 +102,7 @@ def _placeholders(pair: Pair) -> tuple[int, int]:
         ((Turn("user", (" ",)),), "the last turn is empty"),
         ((Turn("user", ()),), "the last turn is empty"),
         ((Turn("user", ("a <|video_pad|> b",)),), "stands for pictures"),
+        ((Turn("user", ("a <|video", "_pad|> b")),), "stands for pictures"),
         ((Turn("user", ("\ud800",)),), "not UTF-8 text"),
     ],
 )

@@ -100,6 +100,22 @@ def test_another_question_without_the_first_one_starts_behind_the_video(method: 
     same(again, found)
 
 
+def test_text_behind_a_video_that_the_draft_does_not_see_is_told_apart_by_its_positions() -> None:
+    models, store = pair(), Store(2**30)
+    make = FAMILIES["qwen2_5_vl"].inputs
+    method = "none+chain+sampling+sequential"
+    reused = []
+    for salt, frames in enumerate((2, 9)):
+        inputs = make(models.target.model, frames=frames)
+        recall = Recall(store, identity(models.target, inputs, salt), f"video {salt}")
+        settings = Settings(method=method, max_new_tokens=LENGTH, positions="reference")
+        *_, last = models.events(inputs, settings, recall=recall)
+        assert last.result is not None
+        reused.append(recall.draft_reused)
+    before = int((inputs["input_ids"][0] == models.target.config.video_token_id).nonzero()[0])
+    assert reused == [0, before]  # the text in front of the video, and nothing behind it
+
+
 def test_the_drafts_cache_is_used_again_when_it_keeps_the_same_tokens() -> None:
     models, store = pair(), Store(2**30)
     inputs = FAMILIES["qwen2_5_vl"].inputs(models.target.model)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,9 @@ def _check(processor: Any, turns: Sequence[Turn]) -> None:
         for part in turn.parts:
             if isinstance(part, str) and part.strip():
                 check_prompt(part)
-                refuse_marks(processor, part)
+        for is_text, run in groupby(turn.parts, lambda part: isinstance(part, str)):
+            if is_text:  # a template writes what stands side by side without anything between
+                refuse_marks(processor, "".join(map(str, run)))
     if not any(not isinstance(part, str) or part.strip() for part in turns[-1].parts):
         raise RushesError("the last turn is empty; ask something")
 

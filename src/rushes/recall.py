@@ -29,6 +29,7 @@ class Prefix:
     Attributes:
         book: Which model, and under which rules its columns were numbered.
         identity: (n,) int64, a number for each column.
+        positions: (R, n) rope positions, which also hang on what was pruned away.
         cache: Holds them in its first n slots.
         states: (k, H) of the k video tokens among them.
         pictures: As in `Recall`.
@@ -36,6 +37,7 @@ class Prefix:
 
     book: Hashable
     identity: Tensor
+    positions: Tensor
     cache: KVCache
     states: Mapping[Shown, Tensor]
     pictures: str
@@ -118,11 +120,12 @@ class Recall:
 
     def _longest(self, book: Hashable, prompt: Prompt, most: int, needs: frozenset[Shown]) -> Head:
         assert prompt.identity is not None, "a prompt without the identity of its columns"
+        positions = prompt.positions.cpu()
         best, key = NOTHING, None
         for at, prefix in self.store.of(Prefix):
             if prefix.book != book or not needs <= prefix.states.keys():
                 continue
-            length = min(shared(prefix.identity, prompt.identity), most)
+            length = min(shared(prefix.identity, prompt.identity), shared(prefix.positions, positions), most)
             if length > best.length:
                 best, key = Head(length, prefix.cache, prefix.states), at
         if key is not None:
@@ -136,10 +139,12 @@ class Recall:
         identity = torch.cat([prompt.identity, torch.tensor(written, dtype=torch.int64)])
         length = min(cache.length, len(identity))
         identity = identity[:length]
+        behind = (prompt.next_position + torch.arange(len(written))).expand(len(prompt.positions), -1)
+        positions = torch.cat([prompt.positions.cpu(), behind], dim=1)[:, :length]
         for key, prefix in self.store.of(Prefix):
             if prefix.book != book:
                 continue
-            common = shared(prefix.identity, identity)
+            common = min(shared(prefix.identity, identity), shared(prefix.positions, positions))
             if common == len(prefix.identity):
                 states = {**prefix.states, **states} if common > _last(prompt) else states
                 self.store.drop(key)  # all of it is the beginning of the new one
@@ -151,13 +156,14 @@ class Recall:
         except (OutOfMemory, torch.OutOfMemoryError):
             return  # no memory for keeping anything
         size = cache.bytes + identity.nbytes + sum(rows.nbytes for rows in states.values())
-        self.store.put(next(_serials), Prefix(book, identity, cache, states, self.pictures), size)
+        self.store.put(next(_serials), Prefix(book, identity, positions, cache, states, self.pictures), size)
 
 
 def shared(ours: Tensor, theirs: Tensor) -> int:
-    """How many columns two prompts have in common from the start."""
-    least = min(len(ours), len(theirs))
-    differs = (ours[:least] != theirs[:least]).nonzero()
+    """How many columns two (n,) or (R, n) tensors have in common from the start."""
+    least = min(ours.shape[-1], theirs.shape[-1])
+    same = ours[..., :least] == theirs[..., :least]
+    differs = (~(same if same.dim() == 1 else same.all(0))).nonzero()
     return int(differs[0]) if len(differs) else least
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from rushes.errors import RushesError
 
 LEAST_TEMPERATURE = 1e-5  # below it logits / temperature leave fp32
+LEAST_PENALTY = 0.01  # and its inverse the most: beyond, logits leave what fp32 can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,11 @@ class Sampling:
             raise RushesError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         if self.top_k < 0:
             raise RushesError(f"top_k must be 0 (off) or more, got {self.top_k}")
-        if not self.repetition_penalty > 0:
-            raise RushesError(f"repetition_penalty must be above 0, got {self.repetition_penalty}")
+        if not LEAST_PENALTY <= self.repetition_penalty <= 1 / LEAST_PENALTY:
+            raise RushesError(
+                f"repetition_penalty must be between {LEAST_PENALTY:g} and {1 / LEAST_PENALTY:g}, "
+                f"got {self.repetition_penalty}"
+            )
         if self.seed is not None and not 0 <= self.seed < 2**63:
             raise RushesError(f"seed must be between 0 and {2**63 - 1}, got {self.seed}")
 

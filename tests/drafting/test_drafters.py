@@ -10,6 +10,7 @@ from rushes import RushesError
 from rushes.drafting.chain import Chain
 from rushes.drafting.state import DraftState
 from rushes.drafting.tree import SPECVLM_TREE, StaticTree, rank_paths
+from rushes.errors import RushesError
 from rushes.models.base import VideoLM
 from rushes.models.registry import adapt
 from rushes.sampling import RepetitionPenalty, Sampling
@@ -74,6 +75,12 @@ def test_the_static_tree_is_the_papers(state: DraftState) -> None:
     assert [list(level) for level in rank_paths(SPECVLM_TREE, 5)] == list(PAPER.values())
     assert paths_of(draft(StaticTree(), state)) == [path for level in PAPER.values() for path in level]
     assert StaticTree().max_nodes == 25
+
+
+@pytest.mark.parametrize("paths", [" ".join("0" * n for n in range(1, 1100)), " ".join(["0"] * 10**6)])
+def test_a_tree_of_too_many_nodes_is_refused_before_it_is_built(paths: str) -> None:
+    with pytest.raises(RushesError, match="nodes must be between 1 and 1024"):
+        StaticTree(5, paths)
 
 
 @pytest.mark.parametrize("gamma", [1, 2, 3, 4, 5, 6, 8])

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rushes.models.base import VideoLM
 from rushes.recall import Prefix
 from rushes.serve.backend import LocalBackend
 from rushes.serve.config import Config
-from rushes.serve.job import Done, Job, Piece, Said
+from rushes.serve.job import Done, Job, Link, Piece, Said
 from rushes.serve.media import Medium
 from rushes.serve.metrics import Metrics
 from rushes.serve.refusals import Refusal
@@ -158,9 +159,45 @@ def test_who_waits_holds_no_decoded_video(pair: Pair, video: Path, monkeypatch: 
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         assert len(decoded) == 2
+        assert backend._desks.running == 2
         await running.aclose()
         assert all(text for text, _ in await asyncio.gather(*waiting))
         assert len(decoded) == 6
+
+    run(pair, work)
+
+
+def test_text_does_not_wait_for_videos(pair: Pair, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(backend: LocalBackend) -> None:
+        never = asyncio.Event()
+
+        async def decode(*_: Any) -> Any:
+            await never.wait()
+
+        monkeypatch.setattr(backend._sandbox, "read_video", decode)
+        stuck = [asyncio.ensure_future(answered(backend, job(video))) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        assert (await answered(backend, job()))[0]
+        for one in stuck:
+            one.cancel()
+        await asyncio.wait(stuck)
+        assert backend.gate.admitted == 0
+
+    run(pair, work)
+
+
+def test_a_deadline_covers_what_is_fetched_and_decoded(pair: Pair, tmp_path: Path) -> None:
+    async def work(backend: LocalBackend) -> None:
+        async def fetch(*_: Any) -> Any:
+            await asyncio.sleep(30)
+
+        backend.config = replace(backend.config, deadline_s=0.2)
+        backend._media.fetch = fetch  # type: ignore[method-assign]
+        asked = replace(job(), turns=(Said("user", (Link("video", "https://example.com/a.mp4"), "Hello")),))
+        with pytest.raises(Refusal) as refused:
+            await answered(backend, asked)
+        assert (refused.value.status, refused.value.code) == (503, "deadline_exceeded")
+        assert backend.gate.admitted == 0
 
     run(pair, work)
 

@@ -183,6 +183,19 @@ def test_a_stop_text_ends_the_answer_and_is_not_in_it(server: Running, clips: li
         assert reason == "stop"
 
 
+def test_details_end_where_the_answer_does(server: Running, clips: list[Path]) -> None:
+    messages = asked(data_url(clips[0]), QUESTION)
+    whole = complete(server, messages, details=True)
+    stop = text_of(whole).split()[4]
+    cut = complete(server, messages, details=True, stop=[stop])
+    shown = "".join(word["text"] for word in cut.rushes["words"])
+    assert text_of(cut).startswith(shown)
+    assert len(shown) >= len(text_of(cut)) - len(stop)
+    assert "".join(word["text"] for word in whole.rushes["words"]) == text_of(whole)
+    never = complete(server, messages, details=True, stop=["nowhere"])
+    assert never.rushes["words"] == whole.rushes["words"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -198,6 +211,8 @@ def test_a_stop_text_ends_the_answer_and_is_not_in_it(server: Running, clips: li
         ({"extra_body": {"media_io_kwargs": {"video": {"num_frames": 5000}}}}, "the limit is 768"),
         ({"max_tokens": 5000}, "the limit is 4096"),
         ({"temperature": 0.5, "extra_body": {"method": "lvspec"}}, "leave the temperature at 0"),
+        ({"extra_body": {"repetition_penalty": 1e-40}}, "repetition_penalty"),
+        ({"extra_body": {"method": "x" * 600}}, "method"),
     ],
 )
 def test_what_is_not_done_is_refused_with_the_reason(

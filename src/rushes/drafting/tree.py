@@ -1,7 +1,7 @@
 """SpecVLM's static draft tree (arXiv 2508.16201 and its official code): 25 nodes, depth 5, 5 forwards of the draft."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import ClassVar
 
 from rushes.drafting.growth import Growth
@@ -20,19 +20,21 @@ SPECVLM_TREE = (
 )  # fmt: skip
 
 
-@cache
+@lru_cache(64)
 def rank_paths(paths: str, depth: int) -> tuple[tuple[str, ...], ...]:
     """The nodes of a tree level by level, cut at `depth`; deeper than the paths go, the best one goes on as a chain.
 
     Raises:
-        RushesError: No nodes, not digits, or a node's parent or elder sibling is missing.
+        RushesError: No nodes or too many, not digits, or a node's parent or elder sibling is missing.
     """
+    check_window(nodes=max(1, paths.count(" ")))  # before anything is done with them
     if not paths.split() or not all(name.isascii() and name.isdecimal() for name in paths.split()):
         raise RushesError(f"draft tree: nodes are digits with spaces between, such as '0 1 00', got {paths!r}")
     names = [name for name in paths.split() if len(name) <= depth]
     while len(names[-1]) < depth:
         names.append("0" * (len(names[-1]) + 1))
     known = set(names)
+    check_window(nodes=len(known))
     for name in names:
         if len(name) > 1 and name[:-1] not in known:
             raise RushesError(f"draft tree: node {name} has no parent {name[:-1]}")

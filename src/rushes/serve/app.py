@@ -18,7 +18,6 @@ from rushes.serve.backend import Backend
 from rushes.serve.config import Config
 from rushes.serve.guard import Guard
 from rushes.serve.job import Done, Job, Message, Piece
-from rushes.serve.media import MediaSource
 from rushes.serve.metrics import CONTENT_TYPE, Metrics
 from rushes.serve.openapi import ANSWER, ERRORS, describe, explained
 from rushes.serve.page import pages
@@ -48,7 +47,6 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
     app = FastAPI(
         title="rushes", version=__version__, lifespan=life, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    media = MediaSource(config.limits, media_dir=config.media_dir, allow_remote=config.allow_remote)
     started = int(time.time())
 
     @app.post("/v1/chat/completions", responses={200: ANSWER, **ERRORS})
@@ -56,7 +54,7 @@ def create_app(backend: Backend, config: Config, metrics: Metrics) -> Any:
         """Answer a conversation about videos and pictures."""
         arrived, request_id = time.monotonic(), request.state.request_id
         client = "" if request.client is None else request.client.host
-        job = await job_of(body, config, media, request_id=request_id, client=client)
+        job = job_of(body, config, request_id=request_id, client=client)
         if config.log_content:
             log.info("asked", extra={"request": request_id, "turns": _texts(job)})
         usage = body.stream_options is not None and bool(body.stream_options.include_usage)

@@ -17,10 +17,11 @@ from rushes.prompting import sampling_for
 from rushes.recall import Prefix
 from rushes.serve.config import Config
 from rushes.serve.engine import Engine, late
+from rushes.serve.fetching import fetched, place
 from rushes.serve.gate import Gate, Ticket
 from rushes.serve.heap import give_back, limit_arenas
 from rushes.serve.job import Done, Job, Message
-from rushes.serve.media import Medium
+from rushes.serve.media import MediaSource, Medium, source_of
 from rushes.serve.metrics import Metrics
 from rushes.serve.refusals import Refusal
 from rushes.serve.sandbox import Sandbox
@@ -66,6 +67,7 @@ class LocalBackend:
     gate: Gate[Engine] = field(init=False)
     _desks: Gate[int] = field(init=False)
     clips: Store = field(init=False)
+    _media: MediaSource = field(init=False)
     _sandbox: Sandbox = field(init=False)
     _decoding: "WeakValueDictionary[str, asyncio.Lock]" = field(init=False)
     _rest: asyncio.TimerHandle | None = field(init=False, default=None)
@@ -75,9 +77,10 @@ class LocalBackend:
         config, processing = self.config, Lock()
         engines = [Engine(pair, config.cache_bytes, config.limits.prompt_tokens, processing) for pair in self.pairs]
         self.gate = Gate(engines, config.queue)
-        # Only at a desk is media decoded: else everybody who waits would hold decoded videos.
+        # Only at a desk is media fetched and decoded: else everybody who waits would hold videos.
         self._desks = Gate(range(max(2, len(engines))), len(engines) + config.queue)
         self.clips = Store(config.clip_bytes)
+        self._media = source_of(config)
         self._sandbox = Sandbox(config.limits)
         self._decoding = WeakValueDictionary()
         self.metrics.watch(self)
@@ -85,19 +88,22 @@ class LocalBackend:
     async def answer(self, job: Job) -> AsyncGenerator[Message]:
         deadline = time.monotonic() + self.config.deadline_s
         ticket = self.gate.admit(job.client)
-        desk = self._desks.admit(job.client)
+        desk = self._desks.admit(job.client) if job.has_media else None
         run = None
         try:
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
-                    await self._desks.turn(desk)
+                    if desk is not None:
+                        await self._desks.turn(desk)
                     started = time.monotonic()
+                    job = await fetched(job, self._media)
                     turns = await self._decoded(job)
                     decoding_s = time.monotonic() - started
                     engine = await self.gate.turn(ticket, partial(_holds, pictures_of(turns)))
             except TimeoutError:
                 raise late() from None
-            self._desks.leave(desk)
+            self._leave_desk(desk)
+            job = replace(job, turns=())  # the files' bytes are not needed any more
             run = engine.start(job, turns, deadline=deadline, decoding_s=decoding_s, on_processed=self._keep)
             loop = asyncio.get_running_loop()
             run.finished.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave, ticket))
@@ -106,11 +112,15 @@ class LocalBackend:
                     self.metrics.count_reuse(message)
                 yield message
         finally:
-            self._desks.leave(desk)
+            self._leave_desk(desk)
             if run is None:
                 self._leave(ticket)
             else:
                 run.cancel()
+
+    def _leave_desk(self, desk: Ticket[int] | None) -> None:
+        if desk is not None:
+            self._desks.leave(desk)
 
     def _leave(self, ticket: Ticket[Engine]) -> None:
         self.gate.leave(ticket)
@@ -148,13 +158,18 @@ class LocalBackend:
 
     async def _decoded(self, job: Job) -> tuple[Turn, ...]:
         made: dict[str, Part] = {}
-        for place, medium in enumerate(job.media):
-            if medium.digest not in made:
-                made[medium.digest] = await self._part(medium, job, f"media {place + 1}")
-        return tuple(
-            Turn(turn.role, tuple(part if isinstance(part, str) else made[part.digest] for part in turn.parts))
-            for turn in job.turns
-        )
+        turns = []
+        for i, turn in enumerate(job.turns):
+            parts: list[Part] = []
+            for j, part in enumerate(turn.parts):
+                if isinstance(part, Medium):
+                    if part.digest not in made:
+                        made[part.digest] = await self._part(part, job, place(i, j))
+                    parts.append(made[part.digest])
+                elif isinstance(part, str):
+                    parts.append(part)
+            turns.append(Turn(turn.role, tuple(parts)))
+        return tuple(turns)
 
     async def _part(self, medium: Medium, job: Job, param: str) -> Part:
         if medium.kind == "image":

@@ -21,7 +21,7 @@ class Config:
         cache_bytes: Of each pair, for what was read before: caches of prompts, features of videos.
         clip_bytes: Of the process, for videos that were decoded and processed before.
         queue: Most requests that wait while all pairs are busy.
-        deadline_s: From a request's arrival, its media at hand, to the end of its answer.
+        deadline_s: From a request's arrival to the end of its answer.
         grace_s: For the answers that are being written when the server is told to stop.
         media_dir: Where `file:` URLs may point; None refuses them.
         allow_remote: May videos and pictures be downloaded from `https:` URLs?

@@ -17,6 +17,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger("rushes.serve.access")
+_COMPLETIONS = "/v1/chat/completions"
 _KEYED = "/v1/"  # paths that ask for the key
 _UNQUEUED = 64  # requests beside those of the queue whose bodies may be in memory
 _BODY_S = 60.0  # for a whole body to arrive
@@ -55,16 +56,17 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        self._open += 1
+        takes = scope["method"] == "POST" and scope["path"] == _COMPLETIONS  # nobody else's body is read
+        self._open += takes
         try:
-            self._check(scope)
-            await self._app(scope, await self._read(receive, scope["state"]), numbered)
+            self._check(scope, takes)
+            await self._app(scope, await self._read(receive, scope["state"]) if takes else receive, numbered)
         except Refusal as refusal:
             if begun:
                 raise
             await _answer(refusal, numbered)
         finally:
-            self._open -= 1
+            self._open -= takes
             self._held_bytes -= scope["state"].get("body_bytes", 0)
             status = scope["state"].get("broken_off", status)
             if status == GONE:
@@ -117,7 +119,7 @@ class Guard:
 
         return again
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, takes: bool) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
         key = self._config.api_key
         if key is not None and scope["path"].startswith(_KEYED):
@@ -125,7 +127,7 @@ class Guard:
             if not hmac.compare_digest(given.strip(), key.encode()) or kind.lower() != b"bearer":
                 scope["state"]["code"] = "invalid_api_key"
                 raise Refusal("the API key is missing or wrong", status=401, code="invalid_api_key")
-        if scope["method"] == "POST" and self._open > self._config.queue + _UNQUEUED:
+        if takes and self._open > self._config.queue + _UNQUEUED:
             raise Refusal("too many requests at once; try again later", status=429, code="too_many", retry_after_s=1)
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._config.limits.body_bytes:

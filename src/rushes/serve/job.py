@@ -3,16 +3,24 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from rushes.serve.media import Medium
+from rushes.serve.media import Kind, Medium
 from rushes.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A picture or video that was not fetched yet."""
+
+    kind: Kind
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
-    """One turn of a conversation: a role, and text and media in their order."""
+    """One turn of a conversation: a role, and text and media in their order, as the request has them."""
 
     role: str
-    parts: tuple[str | Medium, ...]
+    parts: tuple[str | Link | Medium, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,13 @@ class Job:
     client: str = ""
 
     @property
+    def has_media(self) -> bool:
+        """Is there more than text in it?"""
+        return any(not isinstance(part, str) for turn in self.turns for part in turn.parts)
+
+    @property
     def media(self) -> list[Medium]:
-        """All pictures and videos, in their order."""
+        """All pictures and videos that were fetched, in their order."""
         return [part for turn in self.turns for part in turn.parts if isinstance(part, Medium)]
 
 

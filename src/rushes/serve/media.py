@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from rushes.serve.config import Config
 from rushes.serve.data_url import BadDataURL, TooMuchData, read_data_url
 from rushes.serve.limits import MIB, Limits
 from rushes.serve.media_dir import MediaDir, NoSuchFile, TooLargeFile
@@ -101,3 +102,8 @@ def _digest(kind: str, data: bytes) -> str:
     digest = hashlib.sha256(kind.encode())
     digest.update(data)
     return digest.hexdigest()
+
+
+def source_of(config: Config) -> MediaSource:
+    """The one that a server is set up with."""
+    return MediaSource(config.limits, media_dir=config.media_dir, allow_remote=config.allow_remote)

@@ -11,8 +11,10 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from rushes.serve.config import Config
 from rushes.serve.engine import late
+from rushes.serve.fetching import fetched
 from rushes.serve.gate import Gate
 from rushes.serve.job import Done, Job, Message
+from rushes.serve.media import MediaSource, source_of
 from rushes.serve.metrics import Metrics
 from rushes.serve.ray_pair import Report
 from rushes.serve.refusals import Refusal
@@ -45,11 +47,13 @@ class RayBackend:
     config: Config
     metrics: Metrics
     _gate: Gate[int] = field(init=False)
+    _media: MediaSource = field(init=False)
     _reports: dict[str, Report] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         places = self.replicas * at_one_replica(self.config.queue, self.replicas)
         self._gate = Gate(range(places), self.replicas + self.config.queue - places)
+        self._media = source_of(self.config)
         self.metrics.watch(self)
 
     async def answer(self, job: Job) -> AsyncGenerator[Message]:
@@ -60,6 +64,7 @@ class RayBackend:
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._gate.turn(ticket)
+                    job = await fetched(job, self._media)
             except TimeoutError:
                 raise late() from None
             response = self.pairs.options(method_name="answer", stream=True).remote(job)

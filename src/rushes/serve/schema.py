@@ -10,7 +10,7 @@ URL = Annotated[str, Field(min_length=1, description="data: or https:, or file: 
 class Strict(BaseModel):
     """Nothing is converted, and nothing unknown is passed over."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TextPart(Strict):
@@ -69,7 +69,7 @@ class ChatRequest(Strict):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0, greedy, by default.")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = Field(None, description="0 is off.")
-    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     stop: (
         Annotated[str, Field(min_length=1)]
@@ -80,7 +80,7 @@ class ChatRequest(Strict):
     stream_options: StreamOptions | None = None
     media_io_kwargs: MediaOptions | None = None
 
-    method: str | None = Field(None, description="See GET /v1/methods.")
+    method: Annotated[str, Field(max_length=512)] | None = Field(None, description="See GET /v1/methods.")
     keep: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Of the video tokens, for the draft.")
     gamma: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     reuse: bool | None = Field(None, description="False: read everything anew, and keep nothing.")

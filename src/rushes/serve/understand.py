@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from rushes.errors import RushesError
 from rushes.serve.config import Config
 from rushes.serve.engine import spoken
-from rushes.serve.job import Job, Said
-from rushes.serve.media import MediaSource, Medium
+from rushes.serve.fetching import place
+from rushes.serve.job import Job, Link, Said
+from rushes.serve.media import Medium
 from rushes.serve.refusals import Refusal
 from rushes.serve.schema import ChatMessage, ChatRequest, ImagePart, TextPart
 from rushes.settings import Settings
@@ -75,8 +76,8 @@ def settings_of(body: ChatRequest, config: Config) -> Settings:
         raise Refusal(spoken(error)) from None
 
 
-async def job_of(body: ChatRequest, config: Config, media: MediaSource, *, request_id: str, client: str) -> Job:
-    """Understand a request, and fetch its media.
+def job_of(body: ChatRequest, config: Config, *, request_id: str, client: str) -> Job:
+    """Understand a request; nothing is fetched yet.
 
     Raises:
         Refusal: What cannot be done, in a sentence.
@@ -102,12 +103,9 @@ async def job_of(body: ChatRequest, config: Config, media: MediaSource, *, reque
         raise Refusal("the last message must be the user's", param="messages")
     check_size(body.messages, config)
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    turns = []
-    for i, message in enumerate(body.messages):
-        turns.append(await _said(message, i, media))
     return Job(
         id=request_id,
-        turns=tuple(turns),
+        turns=tuple(_said(message, i) for i, message in enumerate(body.messages)),
         settings=settings,
         num_frames=num_frames,
         fps=fps,
@@ -141,19 +139,18 @@ def check_size(messages: Sequence[ChatMessage], config: Config) -> None:
         )
 
 
-async def _said(message: ChatMessage, place: int, media: MediaSource) -> Said:
+def _said(message: ChatMessage, turn: int) -> Said:
     role = "system" if message.role == "developer" else message.role
     if isinstance(message.content, str):
         return Said(role, (message.content,))
-    parts: list[str | Medium] = []
+    parts: list[str | Link | Medium] = []
     for i, part in enumerate(message.content):
-        where = f"messages[{place}].content[{i}]"
         if isinstance(part, TextPart):
             parts.append(part.text)
         elif role != "user":
-            raise Refusal(f"pictures and videos belong to the user, not to the {role}", param=where)
+            raise Refusal(f"pictures and videos belong to the user, not to the {role}", param=place(turn, i))
         elif isinstance(part, ImagePart):
-            parts.append(await media.fetch(part.image_url.url, "image", where))
+            parts.append(Link("image", part.image_url.url))
         else:
-            parts.append(await media.fetch(part.video_url.url, "video", where))
+            parts.append(Link("video", part.video_url.url))
     return Said(role, tuple(parts))

@@ -1,6 +1,6 @@
 """One answer, from decoded media to the last word; runs on the thread of its pair."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Lock
@@ -11,7 +11,7 @@ from rushes.errors import OutOfMemory
 from rushes.models.base import single_request
 from rushes.pair import Pair
 from rushes.recall import Recall
-from rushes.result import Event
+from rushes.result import Event, Word
 from rushes.serve.job import Done, Job, Piece
 from rushes.serve.preview import preview
 from rushes.serve.refusals import Refusal
@@ -81,6 +81,7 @@ class Writing:
     def _write(self, asked: Asked) -> None:
         job, stops = self.job, Stops(self.job.stop)
         recall = Recall(self.store, asked.identity, asked.pictures) if job.reuse else None
+        words = Words()
         tokens, kept, reason, lossless, notes = 0, 0, "length", job.settings.recipe().lossless, asked.notes
         events = self.pair.events(
             asked.inputs, job.settings, recall=recall, question_tokens=asked.question_tokens, stats=self.stats
@@ -95,7 +96,8 @@ class Writing:
                     text += stops.finish()
                     reason, lossless = event.result.finish_reason, event.result.lossless
                     notes = (*notes, *event.result.notes)
-                details = _details(event) if job.details else None
+                shown = words.shown(event, text, job.stop)
+                details = _details(event, shown) if job.details else None
                 if text or details:
                     self.put(Piece(text, details))
                 if stops.hit:
@@ -112,11 +114,35 @@ class Writing:
         self.put(Done(reason, prompt, self.stats.reused_tokens, tokens, self.stats.metrics(), facts))
 
 
-def _details(event: Event) -> dict[str, Any] | None:
+@dataclass(slots=True)
+class Words:
+    """Words whose text is out; those behind a stop text never are."""
+
+    _waiting: list[Word] = field(default_factory=list)
+    _letters: int = 0  # that are out and belong to words that wait
+
+    def shown(self, event: Event, text: str, stop: Sequence[str]) -> list[Word]:
+        """What can be told now.
+
+        Args:
+            event: With further words.
+            text: What of the answer goes out with it.
+            stop: The stop texts; without any no word waits.
+        """
+        self._waiting += event.words
+        self._letters += len(text)
+        ready = []
+        while self._waiting and (not stop or len(self._waiting[0].text) <= self._letters):
+            ready.append(self._waiting.pop(0))
+            self._letters -= len(ready[-1].text)
+        return ready
+
+
+def _details(event: Event, words: Sequence[Word]) -> dict[str, Any] | None:
     """What is new for the page."""
     details: dict[str, Any] = {}
     if event.kept_indices is not None:
         details["kept_indices"] = event.kept_indices
-    if event.words:
-        details["words"] = [word.to_json() for word in event.words]
+    if words:
+        details["words"] = [word.to_json() for word in words]
     return details or None
