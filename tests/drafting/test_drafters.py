@@ -10,7 +10,6 @@ from rushes import RushesError
 from rushes.drafting.chain import Chain
 from rushes.drafting.state import DraftState
 from rushes.drafting.tree import SPECVLM_TREE, StaticTree, rank_paths
-from rushes.errors import RushesError
 from rushes.models.base import VideoLM
 from rushes.models.registry import adapt
 from rushes.sampling import RepetitionPenalty, Sampling
