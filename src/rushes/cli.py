@@ -19,6 +19,7 @@ from rushes.cli_serve import serve
 from rushes.cli_show import show
 from rushes.errors import RushesError
 
+AGAIN_S = 5.0  # after an interrupt that nobody has heard
 app = typer.Typer(
     name="rushes",
     help="Speculative decoding for video LLMs: the same answer, sooner.",
@@ -269,9 +270,13 @@ def _watch_interrupts() -> list[int]:
 
     def note(number: int, frame: Any) -> None:
         pressed.append(number)
-        signal.default_int_handler(number, frame)
+        if hasattr(signal, "setitimer"):  # raised in a destructor or a callback, an interrupt is lost: then once more
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        signal.default_int_handler(signal.SIGINT, frame)
 
     signal.signal(signal.SIGINT, note)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, note)
     return pressed
 
 

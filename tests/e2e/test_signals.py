@@ -7,8 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+
+from rushes.video import write_video
 
 ENOUGH = 3000  # tokens: more than anybody waits for here
 
@@ -69,6 +72,37 @@ def test_a_signal_at_any_time(after_s: float, number: signal.Signals, tmp_path: 
         assert process.returncode == -number
     assert not list(tmp_path.glob("*.json"))
     assert shared_memory() <= before
+
+
+def test_an_interrupt_that_a_library_swallows_comes_again(tmp_path: Path) -> None:
+    """Python only reports what is raised in a destructor, and goes on."""
+    program = """
+import rushes.cli, sys, time
+class Deaf:
+    def __del__(self):
+        print("now", flush=True)
+        time.sleep(30)
+def endless(*_):
+    Deaf()
+    print("went on", flush=True)
+    time.sleep(60)
+rushes.cli.AGAIN_S = 1.0
+rushes.cli._load = endless
+sys.argv = ["rushes", "generate", sys.argv[1]]
+rushes.cli.main()
+"""
+    video = tmp_path / "a.mp4"
+    write_video(video, np.zeros((8, 56, 56, 3), np.uint8), 8)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(video)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "now\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert out == "went on\n"
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "rushes: interrupted"
 
 
 def test_a_reader_that_goes_away(video: Path) -> None:
