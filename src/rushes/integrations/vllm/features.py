@@ -1,11 +1,11 @@
 """Vision features of the draft, kept for the next request about the same video."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from torch import Tensor
 
 from rushes.models.base import Features
+from rushes.store import Store
 
 
 class FeatureStore:
@@ -19,33 +19,30 @@ class FeatureStore:
     """
 
     def __init__(self, budget: int) -> None:
-        self.budget = budget
-        self.bytes = 0
         self.runs = 0
         self.reused = 0
-        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self.budget = budget
+        self._store = Store(budget)
+
+    @property
+    def bytes(self) -> int:
+        """What is kept now."""
+        return self._store.bytes
 
     def get(self, key: str, encode: Callable[[], Features]) -> Features:
         """The features of `key`; `encode` makes them where they are not kept. Too large ones are made and not kept."""
-        found = self._kept.get(key)
+        found: Features | None = self._store.get(key)
         if found is not None:
-            self._kept.move_to_end(key)
             self.reused += 1
             return found
         self.runs += 1
         made = encode()
-        size = _bytes(made)
-        if size <= self.budget:
-            while self.bytes + size > self.budget:
-                self.bytes -= _bytes(self._kept.popitem(last=False)[1])
-            self._kept[key] = made
-            self.bytes += size
+        self._store.put(key, made, _bytes(made))
         return made
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._kept.clear()
-        self.bytes = 0
+        self._store.clear()
 
 
 def _bytes(features: Features) -> int:
