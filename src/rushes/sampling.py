@@ -9,7 +9,7 @@ from torch import Tensor
 from rushes.errors import RushesError
 
 LEAST_TEMPERATURE = 1e-5  # below it logits / temperature leave fp32
-LEAST_PENALTY = 0.01  # and its inverse the most: beyond, logits leave what fp32 can hold
+LEAST_PENALTY = 1e-6  # and its inverse the most: beyond, logits leave what fp32 can hold
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ async def request(guard: Guard, *pieces: bytes, gone: bool = False) -> tuple[int
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "state": {}}
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "state": {}}
     await guard(scope, receive, send)
     return sent[0]["status"], json.loads(sent[1]["body"])
 
