@@ -56,7 +56,7 @@ def test_half_precision_logits_are_warped_in_fp32() -> None:
         ({"top_p": 0.0}, "top_p must be above 0"),
         ({"top_p": 1.01}, "top_p must be above 0"),
         ({"top_k": -1}, "top_k must be 0"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be between 1e-06 and 1e+06, got 0.0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be between 1e-06 and"),
         ({"repetition_penalty": float("inf")}, "got inf"),
     ],
     ids=str,
