@@ -16,6 +16,7 @@ from rushes.models.base import VideoLM
 from rushes.recall import Prefix
 from rushes.serve.backend import LocalBackend
 from rushes.serve.config import Config
+from rushes.serve.engine import Engine
 from rushes.serve.job import Done, Job, Link, Piece, Said
 from rushes.serve.media import Medium
 from rushes.serve.metrics import Metrics
@@ -116,6 +117,27 @@ def slowed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(pair.target, "forward", counted)
     return passes
+
+
+def test_the_place_is_free_when_the_last_word_is_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a server without a queue would refuse whoever asks again at once."""
+    work_on = Engine._work
+
+    def dawdling(self: Engine, writing: Any) -> None:
+        work_on(self, writing)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(Engine, "_work", dawdling)
+
+    async def work(backend: LocalBackend) -> None:
+        assert (await answered(backend, job()))[0]
+        assert backend.gate.admitted == 0
+        backend.gate.places[0].prompt_tokens = 1
+        with pytest.raises(Refusal, match="the limit is 1"):
+            await answered(backend, job())
+        assert backend.gate.admitted == 0
+
+    run(pair, work)
 
 
 def test_an_answer_that_nobody_reads_any_more_ends_within_a_round(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

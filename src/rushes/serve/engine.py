@@ -12,7 +12,7 @@ from typing import Any
 from rushes.chat import Clip, Turn
 from rushes.errors import OutOfMemory, RushesError
 from rushes.pair import Pair
-from rushes.serve.job import Job, Message
+from rushes.serve.job import Job, Message, Piece
 from rushes.serve.refusals import Refusal
 from rushes.serve.writing import Writing
 from rushes.store import Store
@@ -42,12 +42,14 @@ class Run:
         self._cancelled.set()
 
     async def messages(self) -> AsyncIterator[Message]:
-        """Pieces, and `Done` in the end.
+        """Pieces, and `Done` in the end: once the engine is free, so that whoever asks again at once finds it so.
 
         Raises:
-            Refusal: The request cannot be answered, or its time is up.
+            Refusal: The request cannot be answered, or its time is up; the engine is free as well.
         """
         while (message := await self._messages.get()) is not _END:
+            if not isinstance(message, Piece):
+                await asyncio.wrap_future(self.finished)
             if isinstance(message, BaseException):
                 raise message
             yield message
