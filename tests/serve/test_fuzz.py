@@ -23,7 +23,8 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
 from rushes import Pair
-from rushes.bench.load_client import Exchange, exchange, get, loopback, post, refusal_faults
+from rushes.bench.exchange import Exchange, exchange, get, loopback, post
+from rushes.bench.load_client import refusal_faults
 from rushes.demo import bundled
 from rushes.demo.held_out import held_out_clip, write_clip
 from serve.running import Running, asked, data_url, running, video_part

@@ -3,7 +3,8 @@
 import pytest
 
 from rushes.bench import load
-from rushes.bench.load_client import Exchange, Tally, loopback, refusal_faults
+from rushes.bench.exchange import Exchange, loopback
+from rushes.bench.load_client import Tally, refusal_faults
 from rushes.errors import RushesError
 
 pytestmark = pytest.mark.xdist_group("serve")

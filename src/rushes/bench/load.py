@@ -25,7 +25,8 @@ from typing import Any
 import psutil
 
 from rushes.atomic import whole
-from rushes.bench.load_client import Client, Tally, data_url, exchange, get, loopback
+from rushes.bench.exchange import exchange, get, loopback
+from rushes.bench.load_client import Client, Tally, data_url
 from rushes.demo.held_out import held_out_clip, write_clip
 from rushes.errors import RushesError
 
