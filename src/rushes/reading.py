@@ -4,8 +4,9 @@ from torch import Tensor
 
 from rushes.cache import KVCache
 from rushes.methods import Method
-from rushes.models.base import Prompt, VideoLM, Watch
+from rushes.models.base import Prompt, VideoLM
 from rushes.models.head import Head, Shown
+from rushes.models.watching import Watch
 from rushes.recall import Recall
 from rushes.recording import EARLY, Recording
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from families import FAMILIES
 from rushes import Pair
 from rushes.methods import SCORERS
-from rushes.models.base import Watch
 from rushes.models.registry import adapt
+from rushes.models.watching import Watch
 from rushes.result import Result
 from rushes.sampling import Sampling
 from rushes.settings import Settings

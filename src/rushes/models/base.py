@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,46 +14,12 @@ from rushes.batched_cache import BatchedKVCache
 from rushes.cache import KVCache
 from rushes.errors import RushesError
 from rushes.models.prompt import Features, Grid, Prompt
+from rushes.models.watching import PrefillRecorder, Watch
 
-__all__ = ["Features", "Grid", "Inputs", "PrefillRecorder", "Prompt", "VideoLM", "Watch", "single_request"]
+__all__ = ["Features", "Grid", "Inputs", "Prompt", "VideoLM", "single_request"]
 
 Inputs = Mapping[str, Any]  # what a processor returns, for one request
 POSITIONS = ("stock", "reference")
-
-
-class PrefillRecorder(Recorder, Protocol):
-    """Looks at a prefill: at every layer's rotated queries and keys, and at the states behind one layer."""
-
-    @property
-    def early_layer(self) -> int:
-        """Behind so many layers `states` is called; 0 for never."""
-        ...
-
-    def states(self, hidden: Tensor) -> None:
-        """(S, H) hidden states behind `early_layer` layers."""
-
-
-class Watch:
-    """Keeps the hidden states of one depth from the pass that ran last.
-
-    Args:
-        layer: Behind so many layers, 1..depth.
-        depth: Layers of the model; behind the last one it is the states after the final norm.
-
-    Attributes:
-        states: (n, H).
-    """
-
-    def __init__(self, layer: int, depth: int) -> None:
-        self.layer = layer
-        self.last = layer == depth
-        self.states: Tensor | None = None
-
-    def see(self, hidden: Tensor) -> None:
-        self.states = hidden
-
-    def __call__(self, layer: int, query: Tensor, key: Tensor, scaling: float) -> None:
-        """Queries and keys do not matter here."""
 
 
 class VideoLM(ABC):

@@ -9,7 +9,8 @@ import torch
 from rushes.cache import KVCache
 from rushes.drafting.drafter import Drafter
 from rushes.drafting.state import DraftState
-from rushes.models.base import VideoLM, Watch
+from rushes.models.base import VideoLM
+from rushes.models.watching import Watch
 from rushes.sampling import RepetitionPenalty, Sampling
 from rushes.scheduling.lane import Lane
 from rushes.scheduling.pace import Pace
