@@ -9,7 +9,7 @@ import torch
 
 import rushes as package
 from llava_checkpoint import llava_checkpoint
-from qwen3_checkpoint import qwen3_checkpoint
+from qwen_checkpoint import qwen3_checkpoint
 from rushes import Pair, RushesError
 from rushes.chat import Clip, Picture, Turn, ask
 from rushes.recall import Recall, shared

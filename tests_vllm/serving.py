@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 from vllm import LLM, SamplingParams
 
+from rushes.bench.vllm_throughput import END, SYSTEM, VIDEO, clip
 from rushes.demo.bundled import DRAFT, TARGET
-from rushes.demo.held_out import held_out_clip
-from rushes.demo.scenes import render
 
-FPS = 4.0
-SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-VIDEO, IMAGE = "<|vision_start|><|video_pad|><|vision_end|>", "<|vision_start|><|image_pad|><|vision_end|>"
+IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 ASK = "Describe the video in detail."
 COMMON = {
     "enforce_eager": True,
@@ -53,20 +50,6 @@ def engine(model: str = TARGET, **options: Any) -> Iterator[LLM]:
         gc.collect()
 
 
-def clip(number: int, scenes: int = 6) -> tuple[np.ndarray, dict[str, Any]]:
-    """A held-out video as vLLM takes it: (T, H, W, 3) frames and what they are."""
-    frames = render(held_out_clip(number, scenes, 2.0), FPS, 84, 112)[0]
-    about = {
-        "fps": FPS,
-        "duration": len(frames) / FPS,
-        "total_num_frames": len(frames),
-        "frames_indices": list(range(len(frames))),
-        "video_backend": "opencv",
-        "do_sample_frames": False,
-    }
-    return frames, about
-
-
 def picture() -> np.ndarray:
     return clip(9, 1)[0][0]
 
@@ -74,7 +57,7 @@ def picture() -> np.ndarray:
 def prompt(text: str = ASK, videos: Sequence[int] = (), images: int = 0, scenes: int = 6) -> dict[str, Any]:
     """A request about held-out videos and pictures."""
     marks = IMAGE * images + VIDEO * len(videos)
-    made: dict[str, Any] = {"prompt": f"{SYSTEM}{marks}{text}<|im_end|>\n<|im_start|>assistant\n"}
+    made: dict[str, Any] = {"prompt": f"{SYSTEM}{marks}{text}{END}"}
     data: dict[str, Any] = {}
     if videos:
         data["video"] = [clip(number, scenes) for number in videos]

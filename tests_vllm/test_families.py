@@ -5,49 +5,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving import IMAGE, SYSTEM, VIDEO, answers, counted, engine
+from serving import IMAGE, answers, counted, engine
 
-from rushes._transformers import transformers
-from rushes.demo import bundled
+from qwen_checkpoint import SIDE, qwen_checkpoint
+from rushes.bench.vllm_throughput import END, SYSTEM, VIDEO
 from rushes.integrations.vllm import metrics
-from tiny import PATCH, noisy, tiny_qwen2_vl
+from tiny import noisy, tiny_qwen2_vl
 from tiny_qwen3 import tiny_qwen3_vl
 
-MARKS = {
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
-}
-SIDE = 2 * PATCH  # of a cell, in pixels
-SIZE = {"shortest_edge": 4 * SIDE * SIDE, "longest_edge": 60 * SIDE * SIDE}
-CUTS = {"patch_size": PATCH, "temporal_patch_size": 2, "merge_size": 2, "size": SIZE}
-FAMILIES: dict[str, Any] = {
-    "Qwen2VL": (tiny_qwen2_vl, transformers.Qwen2VLProcessor, transformers.Qwen2VLVideoProcessor),
-    "Qwen3VL": (tiny_qwen3_vl, transformers.Qwen3VLProcessor, transformers.Qwen3VLVideoProcessor),
-}
+FAMILIES: dict[str, Any] = {"Qwen2VL": tiny_qwen2_vl, "Qwen3VL": tiny_qwen3_vl}
 
 
 def folders(family: str, base: Path) -> tuple[str, str]:
     """A target and a draft that agrees with it now and then, as the hub would hold them."""
-    make, processor, video_processor = FAMILIES[family]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(bundled.TARGET)
-    reader = processor(
-        transformers.Qwen2VLImageProcessor(**CUTS),
-        tokenizer,
-        video_processor(**CUTS),
-        chat_template=(Path(bundled.TARGET) / "chat_template.jinja").read_text(),
-    )
-    target = make(0, hidden=128, vocab=640)  # heads of 32, the least that vLLM's attention for CPUs takes
-    made = []
-    for name, model in (("target", target), ("draft", noisy(target, 0.05))):
-        for key, mark in MARKS.items():
-            setattr(model.config, key, tokenizer.convert_tokens_to_ids(mark))
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
-        made.append(str(base / name))
-        model.save_pretrained(made[-1])
-        reader.save_pretrained(made[-1])
-    return made[0], made[1]
+    target = FAMILIES[family](0, hidden=128, vocab=640)  # heads of 32, the least that vLLM's attention for CPUs takes
+    models = {"target": target, "draft": noisy(target, 0.05)}
+    return tuple(str(qwen_checkpoint(base / name, model, family)) for name, model in models.items())
 
 
 def clip(seed: int, frames: int = 8) -> tuple[np.ndarray, dict[str, Any]]:
@@ -57,14 +30,13 @@ def clip(seed: int, frames: int = 8) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def asked() -> list[dict[str, Any]]:
-    end = "<|im_end|>\n<|im_start|>assistant\n"
     return [
-        {"prompt": f"{SYSTEM}{VIDEO}Describe it.{end}", "multi_modal_data": {"video": [clip(0)]}},
+        {"prompt": f"{SYSTEM}{VIDEO}Describe it.{END}", "multi_modal_data": {"video": [clip(0)]}},
         {
-            "prompt": f"{SYSTEM}{IMAGE}and{VIDEO}and{VIDEO}Which?{end}",
+            "prompt": f"{SYSTEM}{IMAGE}and{VIDEO}and{VIDEO}Which?{END}",
             "multi_modal_data": {"video": [clip(1), clip(2, 4)], "image": [clip(3)[0][0]]},
         },
-        {"prompt": f"{SYSTEM}What is a red circle?{end}"},
+        {"prompt": f"{SYSTEM}What is a red circle?{END}"},
     ]
 
 

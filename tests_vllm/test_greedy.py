@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from scenarios import ASKED, FOUR
-from serving import ASK, answers, clip, counted, drafting, engine, greedy, runner
+from serving import ASK, answers, counted, drafting, engine, greedy, runner
 from vllm import LLM, SamplingParams
 
+from rushes.bench.vllm_throughput import clip
 from rushes.demo import bundled
 from rushes.integrations.vllm import metrics
 from rushes.prompting import build_inputs

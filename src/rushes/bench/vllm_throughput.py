@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
 from rushes.atomic import whole
@@ -33,10 +34,9 @@ from rushes.prompting import DEFAULT_PROMPT
 WAYS = ("vllm", "together", "one by one")
 REQUESTS, NEW_TOKENS, GAMMA, FPS = 4, 120, 5, 4.0
 WARM_UP = 1_000  # held-out videos from here on are for warming up
-PROMPT = (
-    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-    f"<|vision_start|><|video_pad|><|vision_end|>{DEFAULT_PROMPT}<|im_end|>\n<|im_start|>assistant\n"
-)
+SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+VIDEO, END = "<|vision_start|><|video_pad|><|vision_end|>", "<|im_end|>\n<|im_start|>assistant\n"
+PROMPT = f"{SYSTEM}{VIDEO}{DEFAULT_PROMPT}{END}"
 
 
 def save_standins(folder: Path, dtype: torch.dtype) -> dict[str, str]:
@@ -52,9 +52,9 @@ def save_standins(folder: Path, dtype: torch.dtype) -> dict[str, str]:
     return made
 
 
-def request(number: int) -> dict[str, Any]:
-    """A question about a held-out video."""
-    frames = render(held_out_clip(number, DEMO_SCENES, DEMO_SECONDS), FPS, 84, 112)[0]
+def clip(number: int, scenes: int = DEMO_SCENES) -> tuple[np.ndarray, dict[str, Any]]:
+    """A held-out video as vLLM takes it: (T, H, W, 3) frames and what they are."""
+    frames = render(held_out_clip(number, scenes, DEMO_SECONDS), FPS, 84, 112)[0]
     about = {
         "fps": FPS,
         "duration": len(frames) / FPS,
@@ -63,7 +63,12 @@ def request(number: int) -> dict[str, Any]:
         "video_backend": "opencv",
         "do_sample_frames": False,
     }
-    return {"prompt": PROMPT, "multi_modal_data": {"video": [(frames, about)]}}
+    return frames, about
+
+
+def request(number: int) -> dict[str, Any]:
+    """A question about a held-out video."""
+    return {"prompt": PROMPT, "multi_modal_data": {"video": [clip(number)]}}
 
 
 def options(way: str, folders: dict[str, str], dtype: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rushes
-from qwen3_checkpoint import SIDE, qwen3_checkpoint
+from qwen_checkpoint import SIDE, qwen3_checkpoint
 from rushes.demo import bundled
 from rushes.errors import RushesError
 from rushes.loading import load_model, load_processor
