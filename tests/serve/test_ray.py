@@ -46,7 +46,7 @@ def nodes() -> Iterator[list[int]]:
 
 @pytest.fixture(scope="module")
 def server(nodes: list[int]) -> Iterator[Running]:
-    with running("--ray", "--replicas", "2", "--queue", "4", "--grace", "30") as made:
+    with running("--ray", "--replicas", "2", "--queue", "4", "--grace", "60") as made:
         yield made
         assert made.stop() == 0
 
@@ -230,16 +230,19 @@ def test_a_replica_that_dies(server: Running, nodes: list[int], pair: Pair, clip
 
 
 def refusal(server: Running) -> openai.APIStatusError | None:
+    """None where it is let in: an answer may take long, because the other replica may still be coming back."""
     try:
-        complete(server, asked(None, "Hello"), max_tokens=1)
+        complete(server, asked(None, "Hello"), max_tokens=1, timeout=0.5)
     except openai.APIStatusError as error:
         return error
+    except openai.APITimeoutError:
+        return None
     return None
 
 
 def test_a_server_that_stops_finishes_what_it_writes(server: Running, clips: list[Path]) -> None:
     """The last test here: the server is gone after it."""
-    stream = slow(server, clips[1], max_tokens=400)
+    stream = slow(server, clips[1], max_tokens=1000)
     server.process.terminate()
     said: list[Any] = []
 
