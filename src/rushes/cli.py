@@ -258,6 +258,9 @@ def main() -> None:
             _fail(f"{error.format_message().rstrip('.')}; see `rushes --help`", 2)
         hint = "" if debug else " (run with --debug for the traceback)"
         _fail(f"internal error, {type(error).__name__}: {error}{hint}", 1, debug)
+    finally:
+        if interrupted and hasattr(signal, "setitimer"):  # heard: nothing comes again while Python ends
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _watch_interrupts() -> list[int]:

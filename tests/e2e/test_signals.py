@@ -75,9 +75,10 @@ def test_a_signal_at_any_time(after_s: float, number: signal.Signals, tmp_path: 
 
 
 def test_an_interrupt_that_a_library_swallows_comes_again(tmp_path: Path) -> None:
-    """Python only reports what is raised in a destructor, and goes on."""
+    """Python only reports what is raised in a destructor, and goes on. Once heard, it does not disturb the end."""
     program = """
-import rushes.cli, sys, time
+import atexit, rushes.cli, sys, time
+atexit.register(time.sleep, 2)
 class Deaf:
     def __del__(self):
         print("now", flush=True)

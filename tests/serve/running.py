@@ -16,7 +16,7 @@ from typing import Any
 
 import openai
 
-START_S = 120
+START_S = 300  # of a machine that has much else to do
 
 
 @dataclass

@@ -36,24 +36,25 @@ def run_on_ray(
     Raises:
         RushesError: As `cluster`; a server runs there already, or its pair cannot be loaded.
     """
-    with cluster(host, port, replicas * cpus, say) as address, _signals() as stop:
-        if NAME in serve.status().applications:
-            raise RushesError(f"an application named {NAME} runs on this cluster already; stop that one first")
-        if spec.device == "auto":
-            spec = replace(spec, device="cuda" if ray.cluster_resources().get("GPU") else "cpu")
-        target = serve.RunTarget(application(spec, config, replicas, cpus), name=NAME, route_prefix="/")
-        try:
-            (front,) = serve.run_many([target], wait_for_applications_running=False)
-            if _comes_up(stop, say):
-                count = f"{replicas} replica{'s' if replicas > 1 else ''}"
-                say(f"rushes serves {config.model} on {count} at {address} (Ctrl-C stops)")
-                stop.wait()
-                with suppress(Exception):  # it may be gone
-                    front.finish.remote().result(timeout_s=config.grace_s + 5)
-        except ray.exceptions.RayError as error:
-            raise RushesError(f"Ray does not run it: {_reason(str(error))}") from error
-        finally:
-            serve.delete(NAME)
+    try:
+        with cluster(host, port, replicas * cpus, say) as address, _signals() as stop:
+            if NAME in serve.status().applications:
+                raise RushesError(f"an application named {NAME} runs on this cluster already; stop that one first")
+            if spec.device == "auto":
+                spec = replace(spec, device="cuda" if ray.cluster_resources().get("GPU") else "cpu")
+            target = serve.RunTarget(application(spec, config, replicas, cpus), name=NAME, route_prefix="/")
+            try:
+                (front,) = serve.run_many([target], wait_for_applications_running=False)
+                if _comes_up(stop, say):
+                    count = f"{replicas} replica{'s' if replicas > 1 else ''}"
+                    say(f"rushes serves {config.model} on {count} at {address} (Ctrl-C stops)")
+                    stop.wait()
+                    with suppress(Exception):  # it may be gone
+                        front.finish.remote().result(timeout_s=config.grace_s + 5)
+            finally:
+                serve.delete(NAME)
+    except ray.exceptions.RayError as error:
+        raise RushesError(f"Ray does not run it: {_reason(str(error))}") from error
 
 
 def _comes_up(stop: Event, say: Callable[[str], None]) -> bool:
