@@ -8,7 +8,7 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
 
-.PHONY: install demo test test-vllm browser support lint bench clean
+.PHONY: install install-vllm demo test test-vllm browser support lint bench clean
 
 install: $(STAMP)
 
@@ -26,6 +26,8 @@ test: install
 
 # vLLM and its own transformers in an environment of their own; the list is complete, so nothing is resolved. The .pth file
 # makes torchvision importable in every process that vLLM starts.
+install-vllm: $(VLLM_STAMP)
+
 $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-vllm.txt
@@ -34,7 +36,7 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 		"$$($(VLLM_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torchvision_beside_cpu.pth"
 	touch $(VLLM_STAMP)
 
-test-vllm: $(VLLM_STAMP)
+test-vllm: install-vllm
 	$(VLLM_BIN)/python -m pytest -c tests_vllm/pytest.ini tests_vllm
 
 # For the tests that open a page; without it they are skipped.
