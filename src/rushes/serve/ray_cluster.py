@@ -56,9 +56,9 @@ def cluster(host: str, port: int, cpus: float, say: Callable[[str], None]) -> It
         ray.init(address="local", num_cpus=count, include_dashboard=False, _node_ip_address="127.0.0.1", **_QUIET)
     try:
         running = bool(serve.status().proxies)
-        if not running:
-            _start_serve(host, port)
         try:
+            if not running:
+                _start_serve(host, port)
             yield "the address of the Serve that runs on this cluster already" if running else address
         finally:
             if not running and not ours:
