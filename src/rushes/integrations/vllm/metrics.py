@@ -5,8 +5,10 @@ into memory; the first process of an engine names the folder in its environment,
 collector to prometheus that sums up the files it finds there.
 """
 
+import atexit
 import mmap
 import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -37,7 +39,10 @@ _AT = {name: 8 * i for i, name in enumerate(_NUMBERS)}
 
 def name_folder() -> None:
     """Decide, in the first process, where boards are; children inherit it. Nothing is made before it is needed."""
-    os.environ.setdefault(FOLDER, str(Path(tempfile.gettempdir()) / f"rushes-vllm-{uuid4().hex}"))
+    if FOLDER not in os.environ:
+        os.environ[FOLDER] = str(Path(tempfile.gettempdir()) / f"rushes-vllm-{uuid4().hex}")
+        # vLLM kills workers that do not end soon enough: what they leave goes with the first process.
+        atexit.register(shutil.rmtree, os.environ[FOLDER], ignore_errors=True)
 
 
 class Board:
